@@ -1,0 +1,1 @@
+"""LTU (Listen, Think, and Understand) in JAX: hear a clip, answer about it."""

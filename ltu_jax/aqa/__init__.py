@@ -1,0 +1,1 @@
+"""Making OpenAQA: questions and answers from labelled sounds."""

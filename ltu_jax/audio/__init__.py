@@ -1,0 +1,1 @@
+"""From the bytes of a sound to its log-mel filter banks."""

@@ -1,0 +1,1 @@
+"""The networks: audio encoder, projector, LLaMA with LoRA, LTU."""
