@@ -1,0 +1,281 @@
+"""LLaMA: the decoder that reads audio and text tokens.
+
+Multi-head or grouped-query attention, rotary positions, SwiGLU, tied or untied
+output. It takes embeddings, positions and a mask and knows nothing of audio.
+
+Axis letters: see lora.py; Z slots of the key/value cache.
+"""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from ltu_jax.models.lora import LoraConfig, LoRAEinsum
+from ltu_jax.models.remat import remat
+from ltu_jax.models.stack import stack
+from ltu_jax.sharding import constrain
+
+
+@dataclasses.dataclass(frozen=True)
+class LlamaConfig:
+  """Sizes of the decoder; defaults are LLaMA-7B (Touvron et al., 2023).
+
+  Attributes:
+    vocab: token ids.
+    dim: model width.
+    mlp_dim: width of the SwiGLU.
+    layers: decoder layers.
+    heads: query heads.
+    kv_heads: key/value heads; fewer than `heads` is grouped-query attention.
+    head_dim: width of a head; 0 means dim / heads.
+    rope_base: base of the rotary frequencies.
+    norm_eps: RMSNorm epsilon.
+    tied: the output matrix is the embedding.
+    remat: key of remat.POLICIES.
+    dtype: compute dtype.
+    param_dtype: dtype of everything but the adapters.
+  """
+
+  vocab: int = 32000
+  dim: int = 4096
+  mlp_dim: int = 11008
+  layers: int = 32
+  heads: int = 32
+  kv_heads: int = 32
+  head_dim: int = 0
+  rope_base: float = 10000.0
+  norm_eps: float = 1e-6
+  tied: bool = False
+  remat: str = "full"
+  dtype: str = "bfloat16"
+  param_dtype: str = "bfloat16"
+
+  def __post_init__(self):
+    """Fills in head_dim and checks that heads divide.
+
+    Raises:
+      ValueError: heads that do not divide; it names both.
+    """
+    if not self.head_dim:
+      if self.dim % self.heads:
+        raise ValueError(f"llama: {self.dim=} is no multiple of {self.heads=}")
+      object.__setattr__(self, "head_dim", self.dim // self.heads)
+    if self.heads % self.kv_heads:
+      raise ValueError(
+        f"llama: {self.heads=} is no multiple of {self.kv_heads=}"
+      )
+    if self.head_dim % 2:
+      raise ValueError(f"llama: {self.head_dim=} must be even for rotation")
+
+
+LLAMA_13B = LlamaConfig(
+  dim=5120, mlp_dim=13824, layers=40, heads=40, kv_heads=40
+)
+"""LLaMA-13B (Touvron et al., 2023)."""
+
+
+class KVCache(NamedTuple):
+  """Keys and values of all layers: [L, B, Z, K, H] each."""
+
+  k: jax.Array
+  v: jax.Array
+
+
+def init_cache(cfg: LlamaConfig, batch: int, slots: int) -> KVCache:
+  """An empty cache of `slots` positions for `batch` rows, in `cfg.dtype`."""
+  shape = (cfg.layers, batch, slots, cfg.kv_heads, cfg.head_dim)
+  return KVCache(jnp.zeros(shape, cfg.dtype), jnp.zeros(shape, cfg.dtype))
+
+
+def rotate(x: jax.Array, positions: jax.Array, base: float) -> jax.Array:
+  """Rotary position embedding, halves convention (as Hugging Face LLaMA).
+
+  Args:
+    x: [B, S, heads, H].
+    positions: int32 [B, S].
+    base: base of the frequencies.
+
+  Returns:
+    x rotated, in its dtype; computed in float32.
+  """
+  half = x.shape[-1] // 2
+  rate = base ** (-jnp.arange(half, dtype=jnp.float32) / half)
+  angle = positions[..., None, None].astype(jnp.float32) * rate
+  sin, cos = jnp.sin(angle), jnp.cos(angle)
+  a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+  turned = jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+  return turned.astype(x.dtype)
+
+
+def _rms_norm(cfg: LlamaConfig, rngs: nnx.Rngs) -> nnx.RMSNorm:
+  return nnx.RMSNorm(
+    cfg.dim,
+    epsilon=cfg.norm_eps,
+    dtype=cfg.dtype,
+    param_dtype=cfg.param_dtype,
+    scale_metadata={"out_sharding": ("norm",)},
+    rngs=rngs,
+  )
+
+
+class DecoderLayer(nnx.Module):
+  """Pre-norm attention and SwiGLU, with adapters on the targets."""
+
+  def __init__(
+    self, cfg: LlamaConfig, lora: LoraConfig | None, *, rngs: nnx.Rngs
+  ):
+    """Makes one layer.
+
+    Raises:
+      ValueError: a LoRA target that is no projection of the layer.
+    """
+    self.cfg = cfg
+    dim, mlp = cfg.dim, cfg.mlp_dim
+    shapes = {
+      "q_proj": ((dim, cfg.heads, cfg.head_dim), "heads"),
+      "k_proj": ((dim, cfg.kv_heads, cfg.head_dim), "kv_heads"),
+      "v_proj": ((dim, cfg.kv_heads, cfg.head_dim), "kv_heads"),
+    }
+    targets = lora.targets if lora else ()
+    if unknown := set(targets) - {
+      *shapes,
+      "o_proj",
+      "gate_proj",
+      "up_proj",
+      "down_proj",
+    }:
+      raise ValueError(f"lora.targets {sorted(unknown)}: no such projection")
+    make = lambda name, shape, axes: LoRAEinsum(
+      shape,
+      axes,
+      lora=lora if name in targets else None,
+      param_dtype=cfg.param_dtype,
+      rngs=rngs,
+    )
+    self.input_norm = _rms_norm(cfg, rngs)
+    self.post_attention_norm = _rms_norm(cfg, rngs)
+    for name, (shape, heads) in shapes.items():
+      setattr(self, name, make(name, shape, ("embed", heads, "head_dim")))
+    # Heads are flattened: o_proj contracts one axis of heads * head_dim.
+    self.o_proj = make(
+      "o_proj", (cfg.heads * cfg.head_dim, dim), ("heads", "embed")
+    )
+    self.gate_proj = make("gate_proj", (dim, mlp), ("embed", "mlp"))
+    self.up_proj = make("up_proj", (dim, mlp), ("embed", "mlp"))
+    self.down_proj = make("down_proj", (mlp, dim), ("mlp", "embed"))
+
+  def __call__(
+    self,
+    x: jax.Array,
+    positions: jax.Array,
+    mask: jax.Array,
+    cache: KVCache | None = None,
+    slot: jax.Array | int = 0,
+    key: jax.Array | None = None,
+  ) -> tuple[jax.Array, KVCache | None]:
+    """One layer.
+
+    Args:
+      x: [B, S, D].
+      positions: int32 [B, S].
+      mask: bool [B, S, Z] (Z = S without a cache); True where a query may look.
+      cache: this layer's keys and values [B, Z, K, H], or None.
+      slot: where in the cache the S new positions are written.
+      key: adapter dropout key, or None.
+
+    Returns:
+      [B, S, D] and the cache with the new positions.
+    """
+    keys = [None] * 7 if key is None else jax.random.split(key, 7)
+    h = self.input_norm(x)
+    q = rotate(self.q_proj(h, keys[0]), positions, self.cfg.rope_base)
+    k = rotate(self.k_proj(h, keys[1]), positions, self.cfg.rope_base)
+    v = self.v_proj(h, keys[2])
+    if cache is not None:
+      write = functools.partial(
+        jax.lax.dynamic_update_slice_in_dim, start_index=slot, axis=1
+      )
+      cache = KVCache(write(cache.k, k), write(cache.v, v))
+      k, v = cache
+    att = jax.nn.dot_product_attention(q, k, v, mask=mask[:, None])
+    x = x + self.o_proj(att.reshape(*x.shape[:2], -1), keys[3])
+    h = self.post_attention_norm(x)
+    h = jax.nn.silu(self.gate_proj(h, keys[4])) * self.up_proj(h, keys[5])
+    return x + self.down_proj(h, keys[6]), cache
+
+
+class Llama(nnx.Module):
+  """Embedding, scanned decoder layers, final norm, output matrix."""
+
+  def __init__(
+    self, cfg: LlamaConfig, lora: LoraConfig | None, *, rngs: nnx.Rngs
+  ):
+    """Makes the decoder; `lora` None or rank 0 builds no adapters."""
+    self.cfg = cfg
+    normal = nnx.initializers.normal(0.02)  # Touvron et al. via HF's config
+    self.embedding = nnx.Param(
+      normal(rngs.params(), (cfg.vocab, cfg.dim), cfg.param_dtype),
+      out_sharding=("vocab", "embed"),
+    )
+    self.layers = stack(
+      lambda r: DecoderLayer(cfg, lora, rngs=r), cfg.layers, rngs
+    )
+    self.norm = _rms_norm(cfg, rngs)
+    if not cfg.tied:
+      self.lm_head = nnx.Param(
+        normal(rngs.params(), (cfg.dim, cfg.vocab), cfg.param_dtype),
+        out_sharding=("embed", "vocab"),
+      )
+
+  def embed(self, tokens: jax.Array) -> jax.Array:
+    """int32 [B, T] -> [B, T, D] in the compute dtype."""
+    return self.embedding[...][tokens].astype(self.cfg.dtype)
+
+  def __call__(
+    self,
+    x: jax.Array,
+    positions: jax.Array,
+    mask: jax.Array,
+    cache: KVCache | None = None,
+    slot: jax.Array | int = 0,
+    key: jax.Array | None = None,
+  ) -> tuple[jax.Array, KVCache | None]:
+    """Runs all layers and the final norm.
+
+    Args:
+      x: embeddings [B, S, D].
+      positions: int32 [B, S].
+      mask: bool [B, S, Z]; True where a query may look at a key.
+      cache: keys and values of all layers, or None in training.
+      slot: where in the cache the S new positions are written.
+      key: adapter dropout key, or None to switch dropout off.
+
+    Returns:
+      Hidden states [B, S, D] after the norm, and the new cache (None without).
+    """
+    keys = None if key is None else jax.random.split(key, self.cfg.layers)
+
+    def body(x, layer_inputs):
+      layer, layer_cache, layer_key = layer_inputs
+      x, layer_cache = layer(x, positions, mask, layer_cache, slot, layer_key)
+      return constrain(x, "batch", None, None), layer_cache
+
+    x = constrain(x, "batch", None, None)
+    x, cache = jax.lax.scan(
+      remat(body, self.cfg.remat), x, (self.layers, cache, keys)
+    )
+    return self.norm(x), cache
+
+  def logits(self, hidden: jax.Array) -> jax.Array:
+    """[B, S, D] -> float32 [B, S, V]."""
+    w = self.embedding[...].T if self.cfg.tied else self.lm_head[...]
+    return jnp.einsum(
+      "BSD,DV->BSV",
+      hidden,
+      w.astype(hidden.dtype),
+      preferred_element_type=jnp.float32,
+    )

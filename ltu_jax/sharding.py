@@ -1,0 +1,158 @@
+"""The device mesh, and the one table that lays weights and batches over it.
+
+Weights name their axes logically ("embed", "heads", ...); RULES says which mesh
+axis each logical axis is cut along. Change the table and the whole model moves.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+from flax import nnx
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+MESH_AXES = ("data", "fsdp", "tensor")
+
+RULES: Mapping[str, str | tuple[str, ...] | None] = {
+  "batch": ("data", "fsdp"),
+  "embed": "fsdp",
+  "vocab": "tensor",
+  "heads": "tensor",
+  "kv_heads": "tensor",
+  "mlp": "tensor",
+  "audio_embed": "fsdp",
+  "audio_heads": "tensor",
+  "audio_mlp": "tensor",
+  "layers": None,
+  "head_dim": None,
+  "qkv": None,
+  "rank": None,
+  "patch": None,
+  "position": None,
+  "norm": None,
+}
+"""Logical axis -> mesh axis (or axes, or None for replicated)."""
+
+
+class ShardingError(ValueError):
+  """A weight that no rule covers, or that the mesh cannot divide."""
+
+
+def make_mesh(
+  shape: Mapping[str, int], devices: Sequence[jax.Device] | None = None
+) -> Mesh:
+  """Makes the ("data", "fsdp", "tensor") mesh.
+
+  Args:
+    shape: size of each axis; a missing axis is 1 and one axis may be -1, which
+      takes the devices that are left.
+    devices: devices to use; all of them by default.
+
+  Returns:
+    A mesh whose axes are Auto, so that the compiler places collectives.
+
+  Raises:
+    ShardingError: an unknown axis, or a product that is not the device count.
+  """
+  devices = list(devices if devices is not None else jax.devices())
+  if unknown := set(shape) - set(MESH_AXES):
+    raise ShardingError(
+      f"mesh: unknown axes {sorted(unknown)}; there are {MESH_AXES}"
+    )
+  sizes = [int(shape.get(name, 1)) for name in MESH_AXES]
+  if sizes.count(-1) == 1:
+    rest = math.prod(s for s in sizes if s != -1)
+    sizes[sizes.index(-1)] = max(1, len(devices) // rest)
+  if min(sizes) < 1 or math.prod(sizes) != len(devices):
+    raise ShardingError(
+      f"mesh {dict(zip(MESH_AXES, sizes, strict=True))} needs "
+      f"{math.prod(sizes)} devices, but there are {len(devices)}; set "
+      f"config.mesh so that the product is {len(devices)} (one axis may be -1)"
+    )
+  return jax.make_mesh(
+    sizes, MESH_AXES, axis_types=(AxisType.Auto,) * 3, devices=devices
+  )
+
+
+def spec_of(axes: Sequence[str | None], name: str = "") -> PartitionSpec:
+  """Maps logical axes to a PartitionSpec through RULES.
+
+  Raises:
+    ShardingError: an axis that RULES does not know; `name` says whose it is.
+  """
+  for axis in axes:
+    if axis is not None and axis not in RULES:
+      raise ShardingError(
+        f"parameter {name!r}: logical axis {axis!r} has no rule in "
+        f"ltu_jax/sharding.py; add it to RULES"
+      )
+  return PartitionSpec(*(None if a is None else RULES[a] for a in axes))
+
+
+def _check_divides(
+  name: str, shape: tuple[int, ...], spec: PartitionSpec, mesh: Mesh
+) -> None:
+  for dim, axes in zip(shape, spec, strict=True):
+    names = (axes,) if isinstance(axes, str) else (axes or ())
+    parts = math.prod(mesh.shape[a] for a in names)
+    if dim % parts:
+      raise ShardingError(
+        f"parameter {name!r} of shape {shape}: size {dim} does not divide into "
+        f"{parts} parts of mesh axis {'*'.join(names)}; choose a mesh whose "
+        f"{'*'.join(names)} divides {dim}"
+      )
+
+
+def path_name(path: Sequence[Any]) -> str:
+  """Joins a path of `nnx.to_flat_state` to the name that regexes see."""
+  return "/".join(map(str, path))
+
+
+def abstract_with_sharding(state: nnx.State, mesh: Mesh) -> nnx.State:
+  """Gives every leaf of an abstract state its sharding on the mesh.
+
+  Args:
+    state: `nnx.State` of arrays or ShapeDtypeStructs whose variables carry
+      `out_sharding` (logical axes).
+    mesh: the mesh.
+
+  Returns:
+    The same state with `jax.ShapeDtypeStruct(shape, dtype, sharding)` leaves.
+
+  Raises:
+    ShardingError: see `spec_of`; also a parameter without axes.
+  """
+  flat = []
+  for path, variable in nnx.to_flat_state(state):
+    name, value = path_name(path), variable.get_value()
+    axes = variable.get_metadata().get("out_sharding")
+    if axes is None or len(axes) != len(value.shape):
+      raise ShardingError(
+        f"parameter {name!r} of shape {value.shape} names axes {axes}; give it "
+        "one logical axis per dimension (out_sharding=...)"
+      )
+    spec = spec_of(axes, name)
+    _check_divides(name, value.shape, spec, mesh)
+    struct = jax.ShapeDtypeStruct(
+      value.shape, value.dtype, sharding=NamedSharding(mesh, spec)
+    )
+    flat.append((path, variable.replace(struct)))
+  return nnx.from_flat_state(flat)
+
+
+def shardings(tree: Any) -> Any:
+  """The sharding of every leaf of a tree of arrays or ShapeDtypeStructs."""
+  return jax.tree.map(lambda x: x.sharding, tree)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+  """Rows of a batch are cut along the data and fsdp axes."""
+  return NamedSharding(mesh, spec_of(("batch",)))
+
+
+def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
+  """Pins an activation's layout by logical axes; no-op outside a mesh."""
+  if jax.sharding.get_abstract_mesh().empty:
+    return x
+  return jax.lax.with_sharding_constraint(x, spec_of(axes))
