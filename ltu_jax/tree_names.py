@@ -1,0 +1,96 @@
+"""Names, signatures and hashes of trees of arrays, to compare two of them."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def tree_hash(tree: Any) -> str:
+  """Names the content of a tree of arrays, whatever its sharding.
+
+  Args:
+    tree: Nested dict of arrays that this process can read as a whole.
+
+  Returns:
+    SHA-256 in hexadecimal over names, dtypes, shapes and bytes.
+  """
+  digest = hashlib.sha256()
+  for name, leaf in sorted(leaves(tree).items()):
+    array = np.asarray(leaf)
+    digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+    digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+  return digest.hexdigest()
+
+
+def leaves(tree: Any) -> dict[str, Any]:
+  """Maps a/b/0/c names to leaves; the same for tuples, lists and dicts.
+
+  Orbax's metadata has lists and dicts where optax has tuples and named tuples.
+  """
+  flat, _ = jax.tree_util.tree_flatten_with_path(tree)
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+    for path, leaf in flat
+  }
+
+
+def _signature(leaf: Any) -> str:
+  """Writes dtype and shape, as float32[2,3]; keys as the integers they hold."""
+  if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    leaf = jax.eval_shape(jax.random.key_data, leaf)
+  return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
+
+
+def differences(saved: Any, wanted: Any, partial: bool = False) -> str:
+  """Compares names, dtypes and shapes of two trees.
+
+  Args:
+    saved: Orbax's metadata tree.
+    wanted: Tree of jax.ShapeDtypeStruct.
+    partial: Names that are only in `saved` are no difference.
+
+  Returns:
+    A table with a line for each difference; "" if there is none.
+  """
+  have = {name: _signature(leaf) for name, leaf in leaves(saved).items()}
+  want = {name: _signature(leaf) for name, leaf in leaves(wanted).items()}
+  names = sorted(want if partial else have.keys() | want.keys())
+  rows = [
+    (name, have.get(name, "missing"), want.get(name, "missing"))
+    for name in names
+    if have.get(name) != want.get(name)
+  ]
+  if not rows:
+    return ""
+  rows.insert(0, ("name", "in the checkpoint", "in this model"))
+  widths = [max(len(row[i]) for row in rows) for i in range(3)]
+  return "\n".join(
+    "  ".join(
+      cell.ljust(w) for cell, w in zip(row, widths, strict=True)
+    ).rstrip()
+    for row in rows
+  )
+
+
+def bad_key(tree: Any, name: str) -> str:
+  """Finds a key that is not a str, which a saved tree must not have.
+
+  Args:
+    tree: Nested dict.
+    name: What to call its root.
+
+  Returns:
+    What is wrong; "" if nothing is.
+  """
+  if not isinstance(tree, Mapping):
+    return ""
+  for key, value in tree.items():
+    if not isinstance(key, str):
+      return f"{name} has the key {key!r}; keys of a saved tree must be str."
+    problem = bad_key(value, f"{name}/{key}")
+    if problem:
+      return problem
+  return ""

@@ -1,0 +1,395 @@
+"""Checkpoints: bit-exact, atomic, resumable, on any mesh, clear when wrong."""
+
+import gc
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from ltu_jax import checkpoint, tree_names
+from ltu_jax.checkpoint import CheckpointError, Checkpoints
+
+
+def mesh(*shape):
+  devices = np.array(jax.devices()[: np.prod(shape)]).reshape(shape)
+  return Mesh(devices, ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2)
+
+
+def shardings(tree, on):
+  """The first axis over fsdp where it divides, else replicated."""
+
+  def one(x):
+    divides = x.ndim and x.shape[0] % on.shape["fsdp"] == 0
+    return NamedSharding(on, P("fsdp") if divides else P())
+
+  return jax.tree.map(one, tree)
+
+
+def make_state(on, seed=0, step=30):
+  """A state as training has it: bf16 and float32, optax chain, a typed key."""
+  key = jax.random.key(seed)
+  a, b = jax.random.split(key)
+  trainable = {
+    "lora": {"a": jax.random.normal(a, (2, 64, 8))},
+    "projector": {
+      "kernel": jax.random.normal(b, (16, 24), jnp.bfloat16),
+      "bias": jnp.array([jnp.nan, -0.0, 1e-40]),
+    },
+  }
+  tx = optax.chain(
+    optax.clip_by_global_norm(1.0), optax.adamw(lambda s: 1e-3 * s)
+  )
+  opt = tx.init(trainable)
+  opt = jax.tree.map(lambda x: x + 1, opt)
+  state = {
+    "trainable": trainable,
+    "opt": opt,
+    "step": jnp.int32(step),
+    "rng": jax.random.key(7),
+  }
+  return jax.device_put(state, shardings(state, on))
+
+
+def abstract(state, on):
+  return jax.tree.map(
+    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+    state,
+    shardings(state, on),
+  )
+
+
+def make_iterator(seed=0):
+  data = grain.MapDataset.range(1000).seed(seed).shuffle().repeat().batch(4)
+  return iter(
+    data.to_iter_dataset(
+      grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
+    )
+  )
+
+
+def bits(tree):
+  """Bytes of every leaf: NaN and -0 count too."""
+  data = lambda x: (
+    jax.random.key_data(x)
+    if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    else x
+  )
+  return [np.asarray(data(x)).tobytes() for x in jax.tree.leaves(tree)]
+
+
+@pytest.mark.parametrize("shape", [(1, 8), (4, 2), (1, 1)])
+def test_round_trip_on_any_mesh_is_bit_exact(tmp_path, shape):
+  state, iterator = make_state(mesh(2, 4)), make_iterator()
+  for _ in range(3):
+    next(iterator)
+  with Checkpoints(tmp_path, metadata={"stage": 2}) as checkpoints:
+    assert checkpoints.save(
+      30, state, iterator, {"config": {"lr": 1e-4}}, force=True
+    )
+    # The data goes on while the save is written.
+    expected = [next(iterator) for _ in range(5)]
+  wanted = abstract(state, mesh(*shape))
+  with Checkpoints(tmp_path) as checkpoints:
+    assert checkpoints.latest_step() == 30
+    got, again, metadata = checkpoints.restore(wanted, make_iterator())
+  assert bits(got) == bits(state)
+  assert jax.tree.structure(got) == jax.tree.structure(state)
+  assert got["rng"].dtype == state["rng"].dtype
+  for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
+    assert x.sharding.is_equivalent_to(y.sharding, x.ndim)
+  assert metadata == {"stage": 2, "config": {"lr": 1e-4}, "step": 30}
+  np.testing.assert_array_equal([next(again) for _ in range(5)], expected)
+
+
+def test_donating_right_after_a_save_does_not_change_it(tmp_path):
+  """The update overwrites the state's memory while the save is written."""
+  update = jax.jit(lambda s: jax.tree.map(lambda x: x + 1, s), donate_argnums=0)
+  state = {
+    "trainable": {"w": jnp.zeros((2048, 2048))},
+    "opt": {},
+    "step": jnp.int32(1),
+    "rng": jnp.zeros(2),
+  }
+  wanted = abstract(state, mesh(1, 1))
+  with Checkpoints(tmp_path, save_every=1) as checkpoints:
+    checkpoints.save(1, state, None)
+    for _ in range(5):
+      state = update(state)
+    jax.block_until_ready(state)
+    got, _, _ = checkpoints.restore(wanted, None)
+  assert int(got["step"]) == 1
+  assert float(jnp.max(jnp.abs(got["trainable"]["w"]))) == 0
+
+
+def test_save_every_keep_and_no_step_twice(tmp_path):
+  state = make_state(mesh(1, 8))
+  with Checkpoints(tmp_path, keep=2, save_every=10) as checkpoints:
+    done = [step for step in range(45) if checkpoints.save(step, state, None)]
+    assert done == [10, 20, 30, 40]
+    assert not checkpoints.save(40, state, None, force=True)
+    assert checkpoints.save(43, state, None, force=True)
+    assert checkpoints.latest_step() == 43
+  assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == [
+    "40",
+    "43",
+  ]
+
+
+def test_no_interval_saves_only_when_forced(tmp_path):
+  state = make_state(mesh(1, 1))
+  with Checkpoints(tmp_path) as checkpoints:
+    assert not any(checkpoints.save(s, state, None) for s in range(5))
+    assert checkpoints.latest_step() is None
+    assert checkpoints.save(0, state, None, force=True)
+    assert checkpoints.latest_step() == 0
+
+
+def test_load_trainable_on_one_device_and_in_part(tmp_path):
+  state = make_state(mesh(2, 4))
+  with Checkpoints(tmp_path) as checkpoints:
+    checkpoints.save(5, state, make_iterator(), force=True)
+  wanted = abstract(state["trainable"], mesh(1, 1))
+  with Checkpoints(tmp_path, read_only=True) as checkpoints:
+    got = checkpoints.load_trainable(wanted)
+    part = checkpoints.load_trainable({"lora": wanted["lora"]}, step=5)
+  assert bits(got) == bits(state["trainable"])
+  assert all(len(x.devices()) == 1 for x in jax.tree.leaves(got))
+  assert bits(part) == bits(state["trainable"]["lora"])
+  assert list(part) == ["lora"]
+
+
+KILLED = """
+import os, sys, time
+import jax, jax.numpy as jnp
+from ltu_jax.checkpoint import Checkpoints
+make = lambda step: {"trainable": {"w": jnp.full((2000, 4000), step * 1.0)},
+                     "opt": {}, "step": jnp.int32(step), "rng": jnp.zeros(2)}
+checkpoints = Checkpoints(sys.argv[1], save_every=10)
+checkpoints.save(10, make(10), None)
+checkpoints.wait()
+# The background thread may not finish: it never gets to the last rename.
+rename = os.rename
+os.rename = os.replace = lambda *a, **k: os._exit(9)
+checkpoints.save(20, make(20), None)
+time.sleep(60)
+"""
+
+
+def test_a_killed_save_is_not_restored(tmp_path):
+  """A real process dies while Orbax writes step 20."""
+  root = pathlib.Path(checkpoint.__file__).parents[1]
+  env = {**os.environ, "PYTHONPATH": str(root)}
+  done = subprocess.run(
+    [sys.executable, "-c", KILLED, str(tmp_path)],
+    env=env,
+    capture_output=True,
+    timeout=120,
+  )
+  assert done.returncode == 9, done.stderr.decode()
+  left = {p.name for p in tmp_path.iterdir()}
+  assert "20" not in left
+  assert any(name.startswith("20.") for name in left), left
+  state = {
+    "trainable": {"w": jnp.zeros((2000, 4000))},
+    "opt": {},
+    "step": jnp.int32(0),
+    "rng": jnp.zeros(2),
+  }
+  with Checkpoints(tmp_path, save_every=10) as checkpoints:
+    assert checkpoints.latest_step() == 10
+    got, _, _ = checkpoints.restore(abstract(state, mesh(1, 1)), None)
+    assert int(got["step"]) == 10
+    assert float(got["trainable"]["w"][0, 0]) == 10
+    assert checkpoints.save(20, got, None)
+    assert checkpoints.latest_step() == 20
+  assert not [p for p in tmp_path.iterdir() if p.name.startswith("20.")]
+
+
+def test_missing_checkpoints_name_the_folder(tmp_path):
+  absent = tmp_path / "absent"
+  with pytest.raises(CheckpointError, match="absent: there is no finished"):
+    Checkpoints(absent, read_only=True)
+  assert not absent.exists()
+  empty = tmp_path / "empty"
+  empty.mkdir()
+  with Checkpoints(empty, read_only=True) as checkpoints:
+    assert checkpoints.latest_step() is None
+    with pytest.raises(CheckpointError, match="empty: there is no finished"):
+      checkpoints.load_trainable({})
+    with pytest.raises(CheckpointError, match="empty: there is no finished"):
+      checkpoints.restore({}, None)
+    with pytest.raises(CheckpointError, match="empty: there is no finished"):
+      checkpoints.metadata()
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+  path = tmp_path_factory.mktemp("saved")
+  with Checkpoints(path) as checkpoints:
+    checkpoints.save(5, make_state(mesh(1, 1)), make_iterator(), force=True)
+  return path
+
+
+def test_a_step_that_is_not_there(saved):
+  with (
+    Checkpoints(saved, read_only=True) as checkpoints,
+    pytest.raises(CheckpointError, match="no checkpoint of step 6; it has 5"),
+  ):
+    checkpoints.load_trainable({}, step=6)
+
+
+@pytest.fixture
+def drop_orbax_rest():
+  """Orbax leaves coroutines of other arrays behind when one is unreadable."""
+  yield
+  gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+@pytest.mark.usefixtures("drop_orbax_rest")
+@pytest.mark.parametrize(
+  "broken",
+  [
+    "state/manifest.ocdbt",
+    "state/_METADATA",
+    "state/d",
+    "state/ocdbt.process_0",
+    "state",
+    "_CHECKPOINT_METADATA",
+    "data",
+  ],
+)
+@pytest.mark.parametrize("how", ["removed", "truncated"])
+def test_damage_is_one_clear_error(saved, tmp_path, broken, how):
+  shutil.copytree(saved, tmp_path, dirs_exist_ok=True)
+  target = tmp_path / "5" / broken
+  if how == "removed":
+    shutil.rmtree(target) if target.is_dir() else target.unlink()
+  else:
+    files = [target] if target.is_file() else target.rglob("*")
+    for file in files:
+      if file.is_file():
+        os.truncate(file, min(3, file.stat().st_size))
+  wanted = abstract(make_state(mesh(1, 1)), mesh(1, 1))
+  with (
+    Checkpoints(tmp_path) as checkpoints,
+    pytest.raises(CheckpointError, match="5: this checkpoint is damaged") as e,
+  ):
+    checkpoints.restore(wanted, make_iterator())
+  assert str(tmp_path) in str(e.value)
+  assert "\n" not in str(e.value)
+
+
+def test_another_model_lists_every_difference(saved):
+  state = make_state(mesh(1, 1))
+  wanted = abstract(state, mesh(1, 1))
+  one = NamedSharding(mesh(1, 1), P())
+  projector = wanted["trainable"]["projector"]
+  projector["kernel"] = jax.ShapeDtypeStruct(
+    (16, 25), jnp.bfloat16, sharding=one
+  )
+  projector["scale"] = jax.ShapeDtypeStruct((3,), jnp.float32, sharding=one)
+  del projector["bias"]
+  with Checkpoints(saved, read_only=True) as checkpoints:
+    with pytest.raises(CheckpointError) as e:
+      checkpoints.restore(wanted, make_iterator())
+    lines = [line.split() for line in str(e.value).splitlines()]
+    rows = {line[0]: line[1:] for line in lines[2:]}
+    assert rows == {
+      "trainable/projector/bias": ["float32[3]", "missing"],
+      "trainable/projector/kernel": ["bfloat16[16,24]", "bfloat16[16,25]"],
+      "trainable/projector/scale": ["missing", "float32[3]"],
+    }
+    with pytest.raises(CheckpointError, match=r"projector/scale +missing"):
+      checkpoints.load_trainable(wanted["trainable"])
+
+
+def test_keys_must_be_str(tmp_path):
+  state = make_state(mesh(1, 1))
+  state["trainable"]["layers"] = {0: jnp.zeros(2)}
+  with (
+    Checkpoints(tmp_path) as checkpoints,
+    pytest.raises(CheckpointError, match="trainable/layers has the key 0"),
+  ):
+    checkpoints.save(1, state, None, force=True)
+
+
+def test_base_round_trip_hash_and_mesh(tmp_path):
+  tree = make_state(mesh(2, 4))["trainable"]
+  path = tmp_path / "base"
+  content_hash = checkpoint.save_base(path, tree, {"source": "random"})
+  assert content_hash == tree_names.tree_hash(jax.device_get(tree))
+  # The same weights again are no error: a restarted run does this.
+  assert checkpoint.save_base(path, tree, {}) == content_hash
+  wanted = abstract(tree, mesh(1, 2))
+  got, metadata = checkpoint.load_base(path, wanted, content_hash)
+  assert bits(got) == bits(tree)
+  assert metadata == {"source": "random", "content_hash": content_hash}
+  assert checkpoint.base_metadata(path) == metadata
+
+
+def test_hash_sees_names_dtypes_shapes_and_bytes():
+  x = np.arange(6, dtype=np.float32)
+  trees = [
+    {"a": x},
+    {"b": x},
+    {"a": x.reshape(2, 3)},
+    {"a": x.view(np.int32)},
+    {"a": x + 1},
+    {"a": {"a": x}},
+  ]
+  assert len({tree_names.tree_hash(tree) for tree in trees}) == len(trees)
+  assert tree_names.tree_hash({"a": x, "b": x}) == tree_names.tree_hash(
+    {"b": x, "a": x}
+  )
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("drop_orbax_rest")
+def test_base_errors(tmp_path):
+  tree = {"w": jax.random.normal(jax.random.key(0), (64, 64)), "v": jnp.ones(2)}
+  wanted = abstract(tree, mesh(1, 1))
+  path = tmp_path / "base"
+  with pytest.raises(CheckpointError, match="base: there are no base weights"):
+    checkpoint.load_base(path, wanted)
+  # What a save leaves that was killed before its last rename.
+  rest = tmp_path / "base.orbax-checkpoint-tmp"
+  rest.mkdir()
+  (rest / "_METADATA").write_text("{}")
+  with pytest.raises(CheckpointError, match="base: there are no base weights"):
+    checkpoint.load_base(path, wanted)
+  checkpoint.save_base(path, tree, {})
+  assert not rest.exists()
+  with pytest.raises(CheckpointError, match="holds other base weights"):
+    checkpoint.save_base(path, {"w": jnp.zeros((2, 3))}, {})
+  with pytest.raises(
+    CheckpointError, match="trained on base weights with hash"
+  ):
+    checkpoint.load_base(path, wanted, "0" * 64)
+  other = {"w": jnp.ones((3, 3)), "u": jnp.ones(2)}
+  with pytest.raises(CheckpointError) as e:
+    checkpoint.load_base(path, abstract(other, mesh(1, 1)))
+  names = [line.split()[0] for line in str(e.value).splitlines()[2:]]
+  assert names == ["u", "v", "w"]
+  with pytest.raises(CheckpointError, match="base has the key 1"):
+    checkpoint.save_base(tmp_path / "other", {1: jnp.ones(1)}, {})
+  (tmp_path / "text").mkdir()
+  with pytest.raises(CheckpointError, match="text: "):
+    checkpoint.load_base(tmp_path / "text", wanted)
+  for part in (path / "state" / "ocdbt.process_0" / "d").iterdir():
+    os.truncate(part, 3)
+  with pytest.raises(
+    CheckpointError, match="base: the base weights are damaged"
+  ):
+    checkpoint.load_base(path, wanted)
