@@ -1,0 +1,25 @@
+"""The prompt around a question: template `alpaca_short` of the published code.
+
+The text must be equal to the last character to what a published model was
+trained on; tests hold it against prompts of the published code.
+"""
+
+
+def build_prompt(instruction: str, input: str = "") -> str:
+  """Returns the prompt that the model continues with its answer.
+
+  Args:
+    instruction: The question, kept as it is (spaces included).
+    input: More text that belongs to the question; empty in all of OpenAQA,
+      where the audio takes its place.
+
+  Returns:
+    The prompt; it ends with a new line, after which the answer begins.
+  """
+  context = f"### Input:\n{input}\n\n" if input else ""
+  return f"### Instruction:\n{instruction}\n\n{context}### Response:\n"
+
+
+def build_full_text(instruction: str, input: str, output: str) -> str:
+  """Returns the prompt with its answer, the text of a training example."""
+  return build_prompt(instruction, input) + output
