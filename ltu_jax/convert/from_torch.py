@@ -139,7 +139,7 @@ def import_state_dict(
   """Fills an (abstract) state of LTU with published weights.
 
   Args:
-    state: `nnx.state(model)`, arrays or ShapeDtypeStructs; gives shapes, dtypes.
+    state: `nnx.state(model)`, arrays or shapes; gives shapes and dtypes.
     cfg: the model's config.
     tensors: published name (with or without PREFIX) -> array.
 

@@ -126,11 +126,11 @@ def sincos_positions(cfg: EncoderConfig) -> jax.Array:
     raise ValueError(f"encoder: {cfg.dim=} must be a multiple of 4")
   rows, cols = cfg.grid
   rate = 10000.0 ** (-jnp.arange(cfg.dim // 4) / (cfg.dim / 4))
-  wave = lambda n: jnp.concatenate(
-    [jnp.sin(jnp.outer(jnp.arange(n), rate))]
-    + [jnp.cos(jnp.outer(jnp.arange(n), rate))],
-    axis=-1,
-  )
+
+  def wave(n):
+    angle = jnp.outer(jnp.arange(n), rate)
+    return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
+
   time = jnp.broadcast_to(wave(cols)[None], (rows, cols, cfg.dim // 2))
   freq = jnp.broadcast_to(wave(rows)[:, None], (rows, cols, cfg.dim // 2))
   both = jnp.concatenate([time, freq], axis=-1)

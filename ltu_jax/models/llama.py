@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from ltu_jax.models.lora import LoraConfig, LoRAEinsum
@@ -103,7 +104,8 @@ def rotate(x: jax.Array, positions: jax.Array, base: float) -> jax.Array:
     x rotated, in its dtype; computed in float32.
   """
   half = x.shape[-1] // 2
-  rate = base ** (-jnp.arange(half, dtype=jnp.float32) / half)
+  # In float64: a rate's error grows with the position it is multiplied by.
+  rate = (base ** (-np.arange(half) / half)).astype(np.float32)
   angle = positions[..., None, None].astype(jnp.float32) * rate
   sin, cos = jnp.sin(angle), jnp.cos(angle)
   a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)

@@ -27,10 +27,12 @@ class LtuConfig:
     lora: adapters; rank 0 for none.
   """
 
-  encoder: EncoderConfig = EncoderConfig()
-  projector: ProjectorConfig = ProjectorConfig()
-  llama: LlamaConfig = LlamaConfig()
-  lora: LoraConfig = LoraConfig()
+  encoder: EncoderConfig = dataclasses.field(default_factory=EncoderConfig)
+  projector: ProjectorConfig = dataclasses.field(
+    default_factory=ProjectorConfig
+  )
+  llama: LlamaConfig = dataclasses.field(default_factory=LlamaConfig)
+  lora: LoraConfig = dataclasses.field(default_factory=LoraConfig)
 
   @property
   def num_audio_tokens(self) -> int:

@@ -1,0 +1,205 @@
+"""One optimiser step: PCM and text in, new weights and the loss out.
+
+Axis letters: B rows, T text tokens, V vocabulary, A micro-batches.
+"""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ltu_jax import optim
+from ltu_jax.audio.fbank import log_mel
+from ltu_jax.models.ltu import LTU
+from ltu_jax.sharding import batch_sharding, shardings
+from ltu_jax.train_state import TrainState, abstract_state
+
+Batch = Mapping[str, jax.Array]
+"""ARCHITECTURE's batch; see README "The batch"."""
+
+
+def features(
+  batch: Batch, num_frames: int
+) -> tuple[jax.Array | None, jax.Array]:
+  """Filter banks of a batch and which rows have audio.
+
+  Args:
+    batch: with `pcm` and `num_samples`; or with `fbank` and `has_audio` already
+      made; or with neither, for text alone.
+    num_frames: frames of the encoder.
+
+  Returns:
+    float32 [B, num_frames, 128] or None, and bool [B].
+  """
+  if "fbank" in batch:
+    return batch["fbank"], batch["has_audio"]
+  if "pcm" not in batch:
+    return None, jnp.zeros(batch["tokens"].shape[0], bool)
+  fbank = log_mel(batch["pcm"], batch["num_samples"], num_frames=num_frames)
+  return fbank, batch["num_samples"] > 0
+
+
+def loss_sum(
+  model: LTU, batch: Batch, key: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+  """Cross entropy of the targets, shifted by one inside the text.
+
+  Position t-1 predicts token t where `loss_weights[:, t]` is 1. Column 0 is
+  never a target: only audio precedes it.
+
+  Args:
+    model: LTU.
+    batch: the batch; see `features` for its audio.
+    key: adapter dropout key, or None.
+
+  Returns:
+    (sum of weighted losses, sum of weights), float32 scalars.
+  """
+  fbank, has_audio = features(batch, model.cfg.encoder.num_frames)
+  hidden = model.hidden(
+    fbank,
+    has_audio,
+    batch["tokens"],
+    batch["positions"],
+    batch["segment_ids"],
+    key,
+  )
+  logits = model.llama.logits(hidden[:, :-1])
+  losses = optax.softmax_cross_entropy_with_integer_labels(
+    logits, batch["tokens"][:, 1:]
+  )
+  weights = batch["loss_weights"][:, 1:]
+  return jnp.sum(losses * weights), jnp.sum(weights)
+
+
+def gradients(
+  graphdef: nnx.GraphDef,
+  trainable: nnx.State,
+  frozen: nnx.State,
+  batch: Batch,
+  key: jax.Array | None,
+  loss_norm: str = "tokens",
+) -> tuple[nnx.State, jax.Array, jax.Array]:
+  """Mean loss and its gradient over [A, B, ...] micro-batches.
+
+  Args:
+    graphdef: structure of the model.
+    trainable: parameters that get gradients.
+    frozen: the others.
+    batch: every leaf [A, B, ...].
+    key: adapter dropout key, or None.
+    loss_norm: "tokens" divides the sum over all micro-batches by the number of
+      targets, so that A micro-batches equal one batch; "micro_batch" is the
+      mean of the micro-batches' means, as the published Trainer.
+
+  Returns:
+    Gradients, loss, and the number of targets.
+
+  Raises:
+    ValueError: another `loss_norm`.
+  """
+  if loss_norm not in ("tokens", "micro_batch"):
+    raise ValueError(f"loss_norm {loss_norm!r}: 'tokens' or 'micro_batch'")
+  counts = jnp.sum(batch["loss_weights"][..., 1:], axis=(1, 2))
+  num = counts.shape[0]
+  if loss_norm == "tokens":
+    counts_for_mean = jnp.broadcast_to(counts.sum() / num, (num,))
+  else:
+    counts_for_mean = counts
+  scales = 1.0 / (num * jnp.maximum(1.0, counts_for_mean))
+
+  def scaled_loss(trainable, micro, scale, key):
+    total, _ = loss_sum(nnx.merge(graphdef, trainable, frozen), micro, key)
+    return total * scale
+
+  def body(carry, inputs):
+    index, micro, scale = inputs
+    micro_key = None if key is None else jax.random.fold_in(key, index)
+    loss, grads = jax.value_and_grad(scaled_loss)(
+      trainable, micro, scale, micro_key
+    )
+    return jax.tree.map(jnp.add, carry, (grads, loss)), None
+
+  zero = (jax.tree.map(jnp.zeros_like, trainable), jnp.float32(0))
+  inputs = (jnp.arange(num), batch, scales)
+  if num == 1:  # no scan around a single micro-batch: XLA fuses better
+    (grads, loss), _ = body(zero, jax.tree.map(lambda x: x[0], inputs))
+  else:
+    (grads, loss), _ = jax.lax.scan(body, zero, inputs)
+  return grads, loss, counts.sum()
+
+
+def make_train_step(
+  graphdef: nnx.GraphDef,
+  trainable: nnx.State,
+  frozen: nnx.State,
+  mesh: Mesh,
+  *,
+  loss_norm: str = "tokens",
+  max_grad_norm: float = 1.0,
+  dropout: bool = True,
+) -> Callable:
+  """Compiles the step for these shapes and this mesh.
+
+  Args:
+    graphdef: structure of the model.
+    trainable: arrays or shapes with shardings.
+    frozen: the rest.
+    mesh: the mesh; rows are cut along data and fsdp.
+    loss_norm: see `gradients`.
+    max_grad_norm: gradients are clipped to this norm.
+    dropout: whether adapters drop their inputs.
+
+  Returns:
+    step(state, frozen, batch, schedule) -> (state, metrics), donating the
+    state; batch leaves are [A, B, ...]; metrics are float32 scalars: loss,
+    grad_norm (before clipping), learning_rate, targets.
+  """
+  tx = optim.adam()
+
+  def step(
+    state: TrainState, frozen: nnx.State, batch: Batch, schedule: optim.Schedule
+  ):
+    key = jax.random.fold_in(state["rng"], state["step"]) if dropout else None
+    grads, loss, targets = gradients(
+      graphdef, state["trainable"], frozen, batch, key, loss_norm
+    )
+    grads, norm = optim.clip_by_norm(grads, max_grad_norm)
+    rate = schedule(state["step"])
+    direction, opt = tx.update(grads, state["opt"], state["trainable"])
+    new = {
+      "trainable": jax.tree.map(
+        lambda p, d: p - rate.astype(p.dtype) * d, state["trainable"], direction
+      ),
+      "opt": opt,
+      "step": state["step"] + 1,
+      "rng": state["rng"],
+    }
+    metrics = {
+      "loss": loss,
+      "grad_norm": norm,
+      "learning_rate": rate,
+      "targets": targets,
+    }
+    return new, metrics
+
+  state_sharding = shardings(abstract_state(trainable, mesh))
+  rows = batch_sharding(mesh)
+  # Leading axis: micro-batches, never cut.
+  micro_rows = NamedSharding(mesh, PartitionSpec(None, *rows.spec))
+  everywhere = NamedSharding(mesh, PartitionSpec())
+  jitted = jax.jit(
+    step,
+    in_shardings=(state_sharding, shardings(frozen), micro_rows, everywhere),
+    out_shardings=(state_sharding, everywhere),
+    donate_argnums=0,
+  )
+
+  def run(state, frozen, batch, schedule):
+    with jax.set_mesh(mesh):
+      return jitted(state, frozen, batch, schedule)
+
+  return run
