@@ -1,0 +1,1 @@
+"""The OpenAQA dataset: sounds, and questions and answers about them."""
