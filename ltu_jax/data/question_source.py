@@ -1,0 +1,247 @@
+"""OpenAQA as a list of questions, each with its clip.
+
+On disk a clip is stored once, with the list of its questions (see
+tfds_builders/openaqa). A small index beside the records lists all questions, so
+that a stage can choose questions by task and shuffle them globally without
+reading a clip. Nothing here imports TensorFlow: TFDS reads ArrayRecord
+without it.
+
+Letters: Q questions.
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+  """One question about one clip, as stored.
+
+  Attributes:
+    clip: Record number of the clip in the split's data source.
+    clip_id: Name of the clip.
+    audio: Bytes of the clip's sound file, FLAC at 16 kHz.
+    instruction: The question.
+    output: The answer.
+    task: Kind of question, such as `cla_label`.
+    dataset: Where the clip comes from, such as `as_strong_train`.
+  """
+
+  clip: int
+  clip_id: str
+  audio: bytes = dataclasses.field(repr=False)
+  instruction: str
+  output: str
+  task: str
+  dataset: str
+
+
+@dataclasses.dataclass(frozen=True)
+class QuestionIndex:
+  """Where each question of a split is, and of which kind.
+
+  Attributes:
+    clip: int32 [Q], record number in the split's data source.
+    question: int16 [Q], place in the clip's list of questions.
+    task: uint8 [Q], place in `tasks`.
+    dataset: uint8 [Q], place in `datasets`.
+    tasks: Names of the tasks.
+    datasets: Names of the data sets.
+  """
+
+  clip: np.ndarray
+  question: np.ndarray
+  task: np.ndarray
+  dataset: np.ndarray
+  tasks: tuple[str, ...]
+  datasets: tuple[str, ...]
+
+  def __post_init__(self):
+    """Checks that the arrays describe the same questions."""
+    shapes = {
+      np.shape(x) for x in (self.clip, self.question, self.task, self.dataset)
+    }
+    if len(shapes) != 1 or len(next(iter(shapes))) != 1:
+      raise ValueError(
+        f"clip, question, task and dataset need one shape [Q], not {shapes}"
+      )
+
+  @classmethod
+  def load(cls, path: str | os.PathLike) -> "QuestionIndex":
+    """Reads a `question_index-SPLIT.npz`.
+
+    Raises:
+      FileNotFoundError: If there is none.
+    """
+    if not os.path.exists(path):
+      raise FileNotFoundError(
+        f"{os.fspath(path)}: no question index; prepare the data set again"
+        " with the present builder"
+      )
+    with np.load(path) as arrays:
+      return cls(
+        **{k: arrays[k] for k in ("clip", "question", "task", "dataset")},
+        tasks=tuple(arrays["tasks"].tolist()),
+        datasets=tuple(arrays["datasets"].tolist()),
+      )
+
+  def select(
+    self,
+    tasks: Sequence[str] | None = None,
+    datasets: Sequence[str] | None = None,
+  ) -> "QuestionIndex":
+    """Returns the index of the questions of some tasks and data sets.
+
+    Args:
+      tasks: Names to keep; None keeps all.
+      datasets: Names to keep; None keeps all.
+
+    Raises:
+      ValueError: If a name is unknown, or no question is left.
+    """
+    keep = np.ones(len(self.clip), bool)
+    for kind, known, chosen, ids in (
+      ("task", self.tasks, tasks, self.task),
+      ("dataset", self.datasets, datasets, self.dataset),
+    ):
+      if chosen is None:
+        continue
+      unknown = sorted(set(chosen) - set(known))
+      if unknown:
+        raise ValueError(
+          f"no question has the {kind} {unknown[0]!r}; there are"
+          f" {', '.join(known)}"
+        )
+      keep &= np.isin(ids, [known.index(name) for name in chosen])
+    if not keep.any():
+      raise ValueError(
+        f"no question is left of tasks {tasks} and datasets {datasets}"
+      )
+    return dataclasses.replace(
+      self,
+      clip=self.clip[keep],
+      question=self.question[keep],
+      task=self.task[keep],
+      dataset=self.dataset[keep],
+    )
+
+
+class QuestionSource(Sequence[Question]):
+  """Questions by row number, read from the clips' records.
+
+  Attributes:
+    clips: The records, one a clip: any random-access sequence of mappings with
+      `id` and `audio` (bytes) and `questions` (a mapping of lists of bytes:
+      `instruction`, `output`).
+    index: Which questions are in, in row order.
+  """
+
+  def __init__(self, clips: Sequence[Mapping[str, Any]], index: QuestionIndex):
+    """Joins records and index.
+
+    Raises:
+      ValueError: If the index names a record that does not exist.
+    """
+    if len(index.clip) and not 0 <= index.clip.max() < len(clips):
+      raise ValueError(
+        f"the question index names clip {index.clip.max()} and there are"
+        f" {len(clips)}: it belongs to other records"
+      )
+    self.clips = clips
+    self.index = index
+
+  @classmethod
+  def open(
+    cls, name: str, split: str, data_dir: str | os.PathLike | None = None
+  ) -> "QuestionSource":
+    """Opens a prepared TFDS data set.
+
+    Args:
+      name: Data set and config, such as `openaqa/mini`.
+      split: `train` or `test`.
+      data_dir: TFDS's folder; None takes TFDS's default.
+
+    Raises:
+      FileNotFoundError: If the data set is not prepared there.
+      ValueError: If there is no such split.
+    """
+    where = tfds.core.constants.DATA_DIR if data_dir is None else data_dir
+    missing = FileNotFoundError(
+      f"{name} is not prepared in {os.fspath(where)}; prepare it with: python"
+      f' -c "import tfds_builders, tensorflow_datasets as tfds;'
+      f" tfds.builder('{name}', data_dir='{os.fspath(where)}')"
+      f'.download_and_prepare()"'
+    )
+    try:
+      builder = tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError as e:
+      raise missing from e
+    if not builder.is_prepared():
+      raise missing
+    splits = builder.info.splits
+    if split not in splits:
+      raise ValueError(
+        f"{name} has no split {split!r}; it has {', '.join(splits)}"
+      )
+    path = pathlib.Path(builder.data_path) / f"question_index-{split}.npz"
+    return cls(builder.as_data_source(split), QuestionIndex.load(path))
+
+  def select(
+    self,
+    tasks: Sequence[str] | None = None,
+    datasets: Sequence[str] | None = None,
+  ) -> "QuestionSource":
+    """Returns the questions of some tasks and data sets; None is all."""
+    return QuestionSource(self.clips, self.index.select(tasks, datasets))
+
+  @property
+  def num_rows(self) -> int:
+    """Number of questions, Q."""
+    return len(self.index.clip)
+
+  def __len__(self) -> int:
+    """Returns the number of questions, Q."""
+    return self.num_rows
+
+  def __getitem__(self, row: int) -> Question:
+    """Reads the record of a question's clip.
+
+    Raises:
+      IndexError: If there is no such row, or its record has no such question.
+    """
+    index = self.index
+    clip, place = int(index.clip[row]), int(index.question[row])
+    record = self.clips[clip]
+    clip_id = _text(record["id"])
+    instructions = record["questions"]["instruction"]
+    if place >= len(instructions):
+      raise IndexError(
+        f"clip {clip_id!r} has {len(instructions)} questions and the index"
+        f" names question {place}: it belongs to other records"
+      )
+    return Question(
+      clip=clip,
+      clip_id=clip_id,
+      audio=record["audio"],
+      instruction=_text(instructions[place]),
+      output=_text(record["questions"]["output"][place]),
+      task=index.tasks[index.task[row]],
+      dataset=index.datasets[index.dataset[row]],
+    )
+
+  def describe(self, row: int) -> dict[str, str | int]:
+    """Returns what a row is, in words, for logs and for finding a bad clip."""
+    question = dataclasses.asdict(self[row])
+    del question["audio"]
+    return {"row": row, **question}
+
+
+def _text(value: bytes | str) -> str:
+  """Returns text that TFDS gives as bytes."""
+  return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,195 @@
+"""Questions by row: from a list of records and from a TFDS data set."""
+
+import dataclasses
+import pathlib
+import subprocess
+import sys
+import textwrap
+
+import made_up_clips
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from ltu_jax.data.question_source import QuestionIndex, QuestionSource
+
+
+class TinyAqa(tfds.core.GeneratorBasedBuilder):
+  """A few clips with the features of OpenAQA."""
+
+  VERSION = tfds.core.Version("1.0.0")
+
+  def _info(self):
+    text = tfds.features.Text()
+    return tfds.core.DatasetInfo(
+      builder=self,
+      features=tfds.features.FeaturesDict(
+        {
+          "id": text,
+          "audio": tfds.features.Tensor(shape=(), dtype=np.object_),
+          "questions": tfds.features.Sequence(
+            {
+              "instruction": text,
+              "output": text,
+              "task": text,
+              "dataset": text,
+            }
+          ),
+        }
+      ),
+    )
+
+  def _split_generators(self, dl_manager):
+    return {"train": self._generate_examples()}
+
+  def _generate_examples(self):
+    for clip in range(6):
+      made_up = made_up_clips.record(clip, clip)
+      lists = made_up["questions"]
+      lists["task"] = ["caption"] * clip
+      lists["dataset"] = ["mini"] * clip
+      yield str(clip), made_up
+
+
+def save_index(path, index):
+  arrays = dataclasses.asdict(index)
+  arrays["tasks"] = np.array(index.tasks)
+  arrays["datasets"] = np.array(index.datasets)
+  np.savez(path, **arrays)
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+  """A prepared data set with its index, in whatever order TFDS wrote it."""
+  folder = tmp_path_factory.mktemp("tfds")
+  builder = TinyAqa(data_dir=folder, file_format="array_record")
+  builder.download_and_prepare()
+  clips = builder.as_data_source("train")
+  places = [
+    (number, q)
+    for number in range(len(clips))
+    for q in range(len(clips[number]["questions"]["output"]))
+  ]
+  clip, question = np.array(places).T
+  index = QuestionIndex(
+    clip=clip.astype(np.int32),
+    question=question.astype(np.int16),
+    task=np.ones(len(places), np.uint8),
+    dataset=np.zeros(len(places), np.uint8),
+    tasks=made_up_clips.TASKS,
+    datasets=made_up_clips.DATASETS,
+  )
+  save_index(builder.data_path / "question_index-train.npz", index)
+  return folder
+
+
+def test_a_tfds_data_set_gives_every_question_with_its_own_clip(data_dir):
+  source = QuestionSource.open("tiny_aqa", "train", data_dir)
+  assert source.num_rows == len(source) == 0 + 1 + 2 + 3 + 4 + 5
+  seen = set()
+  for question in source:
+    clip = int(question.clip_id.removeprefix("clip-"))
+    place = int(question.output.removeprefix(f"Answer {clip}.")[0])
+    assert question.instruction == f"Question {clip}.{place}: what?"
+    assert question.output == f"Answer {clip}.{place}, café."
+    assert (question.task, question.dataset) == ("caption", "mini")
+    assert question.audio == made_up_clips.record(clip, 1)["audio"]
+    seen.add((clip, place))
+  assert seen == {(c, q) for c in range(6) for q in range(c)}
+
+
+def test_describe_says_what_a_row_is_without_the_sound():
+  records, index = made_up_clips.make()
+  # Rows are (1, 0), (2, 0), (2, 1), (3, 0), ...
+  assert QuestionSource(records, index).describe(2) == {
+    "row": 2,
+    "clip": 2,
+    "clip_id": "clip-2",
+    "instruction": "Question 2.1: what?",
+    "output": "Answer 2.1, café.",
+    "task": "caption",
+    "dataset": "mini",
+  }
+
+
+def test_select_keeps_the_questions_of_a_task_and_data_set():
+  source = QuestionSource(*made_up_clips.make())
+  by_task = source.select(tasks=["cla_label", "temporal_order"])
+  assert {q.task for q in by_task} == {"cla_label", "temporal_order"}
+  both = source.select(tasks=["caption"], datasets=["other"])
+  want = [q for q in source if (q.task, q.dataset) == ("caption", "other")]
+  assert list(both) == want
+  assert 0 < len(want) < len(source)
+  assert list(source.select()) == list(source)
+  # Selecting twice narrows further.
+  assert list(source.select(["caption"]).select(datasets=["other"])) == want
+
+
+def test_selecting_what_is_not_there_names_what_is():
+  source = QuestionSource(*made_up_clips.make())
+  with pytest.raises(ValueError, match="task 'captions'; there are cla_"):
+    source.select(tasks=["caption", "captions"])
+  with pytest.raises(ValueError, match="dataset 'vgg'; there are mini, other"):
+    source.select(datasets=["vgg"])
+  with pytest.raises(ValueError, match="no question is left"):
+    source.select(["caption"]).select(tasks=["cla_label"])
+
+
+def test_an_index_round_trips_through_its_file(tmp_path):
+  _, index = made_up_clips.make()
+  save_index(tmp_path / "i.npz", index)
+  got = QuestionIndex.load(tmp_path / "i.npz")
+  assert (got.tasks, got.datasets) == (index.tasks, index.datasets)
+  for name in ("clip", "question", "task", "dataset"):
+    want = getattr(index, name)
+    np.testing.assert_array_equal(getattr(got, name), want)
+    assert getattr(got, name).dtype == want.dtype
+
+
+def test_an_index_of_other_records_is_an_error():
+  records, index = made_up_clips.make()
+  with pytest.raises(ValueError, match="names clip 6 and there are 3"):
+    QuestionSource(records[:3], index)
+  fewer = [*records[:-1], made_up_clips.record(6, 2)]
+  with pytest.raises(IndexError, match="'clip-6' has 2 questions"):
+    _ = QuestionSource(fewer, index)[len(index.clip) - 1]
+  with pytest.raises(ValueError, match=r"one shape \[Q\]"):
+    dataclasses.replace(index, task=index.task[1:])
+
+
+def test_a_data_set_that_is_not_prepared_says_how_to(tmp_path, data_dir):
+  for name in ("openaqa/mini", "tiny_aqa"):
+    with pytest.raises(FileNotFoundError, match=f"{name} is not prepared in"):
+      QuestionSource.open(name, "train", tmp_path)
+  with pytest.raises(ValueError, match="no split 'dev'; it has train"):
+    QuestionSource.open("tiny_aqa", "dev", data_dir)
+
+
+def test_a_missing_index_is_named(tmp_path):
+  with pytest.raises(FileNotFoundError, match="no question index; prepare"):
+    QuestionIndex.load(tmp_path / "question_index-train.npz")
+
+
+def test_reading_imports_no_tensorflow(data_dir):
+  # In its own process: other tests of this one may have imported it. The class
+  # of the data set is unknown there, which is as it is read on a TPU host.
+  program = f"""
+    import sys
+    from ltu_jax.data import openaqa, tokenizer
+    from ltu_jax.data.question_source import QuestionSource
+    source = QuestionSource.open("tiny_aqa", "train", {str(data_dir)!r})
+    spm = tokenizer.SentencePieceTokenizer("tests/golden/tiny_spm.model")
+    batches = openaqa.Batches(source, spm, batch_size=4, seed=0)
+    batch = next(iter(batches.dataset()))
+    assert batch["pcm"].shape == (4, 164080)
+    assert batch["num_samples"].min() >= 1600
+    print("tensorflow" in sys.modules)
+  """
+  done = subprocess.run(
+    [sys.executable, "-c", textwrap.dedent(program)],
+    cwd=pathlib.Path(__file__).parents[2],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.stdout == "False\n", done.stderr
