@@ -1,0 +1,214 @@
+"""The training input: batches of clips and questions, by grain.
+
+The order depends on the seed alone, not on the number of hosts or threads: rows
+are shuffled globally, anew for each epoch, and host h of H takes rows h, h + H,
+... of that one order. Where a run stands is one number.
+
+Letters: B rows of a host's batch, T tokens of a row, N samples of a clip.
+"""
+
+import dataclasses
+
+import grain
+import numpy as np
+
+from ltu_jax.audio.decode import SAMPLE_RATE, AudioError, decode
+from ltu_jax.data.question_source import Question, QuestionSource
+from ltu_jax.data.tokenizer import MAX_TOKENS, Tokenizer, tokenize_example
+
+CLIP_SAMPLES = 164080
+"""N: samples of exactly 1024 frames (400 + 1023 * 160), what the model hears.
+
+The same number as `audio.fbank.CLIP_SAMPLES`, which cannot be imported here
+without JAX; a test holds them equal.
+"""
+
+MIN_SAMPLES = 400
+"""Samples of one 25 ms frame; a shorter clip has no features."""
+
+AUDIO_TOKENS = 32
+"""Positions that the audio takes up before the text."""
+
+
+def load_pcm(question: Question) -> tuple[np.ndarray, int]:
+  """Decodes the clip of a question.
+
+  Returns:
+    pcm: int16 [164080], the start of the clip, or the clip and zeros.
+    num_samples: How many of them are the clip's.
+
+  Raises:
+    AudioError: If the clip cannot be decoded or is shorter than one frame;
+      names the clip.
+  """
+  name = f"clip {question.clip_id!r}"
+  seconds = CLIP_SAMPLES / SAMPLE_RATE
+  samples = decode(question.audio, name, max_seconds=seconds)
+  if len(samples) < MIN_SAMPLES:
+    raise AudioError(
+      f"{name}: has {len(samples)} samples, fewer than one frame of"
+      f" {MIN_SAMPLES}; take it out of the data set"
+    )
+  pcm = np.zeros(CLIP_SAMPLES, np.int16)
+  pcm[: len(samples)] = samples
+  return pcm, len(samples)
+
+
+def make_row(
+  question: Question,
+  tokenizer: Tokenizer,
+  *,
+  max_tokens: int = MAX_TOKENS,
+  train_on_inputs: bool = True,
+  with_audio: bool = True,
+) -> dict[str, np.ndarray]:
+  """Returns one row of the batch: one clip and one question about it.
+
+  Args:
+    question: The question with its clip's bytes.
+    tokenizer: Text to ids.
+    max_tokens: T; a longer text is cut.
+    train_on_inputs: Whether the prompt is a target too.
+    with_audio: Otherwise a text-only row: zeros, of which none is valid.
+
+  Returns:
+    pcm int16 [N], num_samples int32 [], and of shape [T], padded on the right:
+    tokens int32, positions int32 (32, 33, ...; 0 in the padding), segment_ids
+    int32 (1 for the question, 0 for padding), loss_weights float32.
+
+  Raises:
+    AudioError: If the clip cannot be used; names it.
+  """
+  pcm, num_samples = np.zeros(CLIP_SAMPLES, np.int16), 0
+  if with_audio:
+    pcm, num_samples = load_pcm(question)
+  tokens, loss_weights = tokenize_example(
+    tokenizer,
+    question.instruction,
+    "",
+    question.output,
+    max_tokens=max_tokens,
+    train_on_inputs=train_on_inputs,
+  )
+  n = len(tokens)
+  pad = (0, max_tokens - n)
+  return {
+    "pcm": pcm,
+    "num_samples": np.int32(num_samples),
+    "tokens": np.pad(tokens, pad, constant_values=tokenizer.pad_id),
+    "positions": np.pad(AUDIO_TOKENS + np.arange(n, dtype=np.int32), pad),
+    "segment_ids": np.pad(np.ones(n, np.int32), pad),
+    "loss_weights": np.pad(loss_weights, pad),
+  }
+
+
+@dataclasses.dataclass(frozen=True)
+class Batches:
+  """An endless, shuffled, resumable stream of batches.
+
+  Attributes:
+    source: The questions.
+    tokenizer: Text to ids.
+    batch_size: Rows of a batch over all hosts.
+    seed: Decides the order, and which rows lose their audio.
+    max_tokens: T.
+    train_on_inputs: Whether the prompt is a target too, as published.
+    text_only: No row has audio, and no clip is decoded: for pretraining a
+      language model on the text.
+    drop_audio: Probability that a row is made text-only.
+    num_threads: Threads that each make a batch ahead; 0 makes them when asked.
+      Decoding a clip lets other threads run. Each holds a batch (B * 328 kB),
+      and as many wait.
+  """
+
+  source: QuestionSource
+  tokenizer: Tokenizer
+  _: dataclasses.KW_ONLY
+  batch_size: int
+  seed: int
+  max_tokens: int = MAX_TOKENS
+  train_on_inputs: bool = True
+  text_only: bool = False
+  drop_audio: float = 0.0
+  num_threads: int = 4
+
+  def __post_init__(self):
+    """Checks what would otherwise fail far from its cause."""
+    if not self.source.num_rows:
+      raise ValueError("there are no questions to make batches of")
+    if self.batch_size < 1:
+      raise ValueError(f"batch_size must be positive, not {self.batch_size}")
+    if not 0 <= self.drop_audio <= 1:
+      raise ValueError(f"drop_audio must be in 0..1, not {self.drop_audio}")
+
+  def num_steps(self, epochs: float = 1.0) -> int:
+    """Returns the batches in some epochs, as published: the rest is dropped.
+
+    A batch may hold the end of one epoch and the start of the next.
+
+    Raises:
+      ValueError: If that is not one batch.
+    """
+    steps = int(epochs * self.source.num_rows) // self.batch_size
+    if not steps:
+      raise ValueError(
+        f"{epochs} epochs of {self.source.num_rows} questions do not fill one"
+        f" batch of {self.batch_size}"
+      )
+    return steps
+
+  def dataset(self, host: int = 0, hosts: int = 1) -> grain.IterDataset:
+    """Returns one host's share of the stream.
+
+    `iter(...)` of it gives an iterator with `get_state` and `set_state`.
+
+    Args:
+      host: Which of the hosts this is.
+      hosts: How many share each batch.
+
+    Returns:
+      Batches of B = batch_size / hosts rows, the keys of `make_row` with a
+      first axis B.
+
+    Raises:
+      ValueError: If the hosts cannot share the batch evenly.
+    """
+    if self.batch_size % hosts or not 0 <= host < hosts:
+      raise ValueError(
+        f"host {host} of {hosts} cannot have an even share of a batch of"
+        f" {self.batch_size} rows"
+      )
+    # The random choice comes before the hosts' slice: it is then of the row's
+    # place in the one order, and the same for any number of hosts.
+    rows = self._order().random_map(self._load)[host::hosts]
+    return rows.batch(self.batch_size // hosts).to_iter_dataset(
+      grain.ReadOptions(
+        num_threads=self.num_threads, prefetch_buffer_size=self.num_threads
+      )
+    )
+
+  def rows(self, step: int) -> list[int]:
+    """Returns the rows of `source` in batch `step` (from 0) of all hosts.
+
+    They are in the order of the stream: host h has the rows h, h + hosts, ...
+    of this list. `source.describe(row)` tells what each is.
+    """
+    first = step * self.batch_size
+    order = self._order()
+    return [order[i] for i in range(first, first + self.batch_size)]
+
+  def _order(self) -> grain.MapDataset[int]:
+    """Returns the row numbers in the order of training, without end."""
+    rows = grain.MapDataset.range(self.source.num_rows)
+    return rows.seed(self.seed).shuffle().repeat()
+
+  def _load(self, row: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Makes the row of a row number; `rng` belongs to its place."""
+    is_dropped = self.drop_audio > 0 and rng.random() < self.drop_audio
+    return make_row(
+      self.source[row],
+      self.tokenizer,
+      max_tokens=self.max_tokens,
+      train_on_inputs=self.train_on_inputs,
+      with_audio=not (self.text_only or is_dropped),
+    )
