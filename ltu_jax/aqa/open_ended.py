@@ -9,7 +9,7 @@ for labels without any.
 from collections.abc import Callable, Mapping
 
 from ltu_jax.aqa import paraphrases
-from ltu_jax.aqa.records import ClipRecord, Event, Question, SoundFacts
+from ltu_jax.aqa.records import ClipRecord, Event, Question, SoundFacts, phrase
 
 TASK = "open-ended question"
 """The task's name in OpenAQA's files."""
@@ -163,7 +163,7 @@ def _music(clip: ClipRecord, facts: Facts):
   for event in clip.events:
     if facts[event.label].origin == "music":
       return f"Yes, {facts[event.label].phrase}.", {}
-  return f"No, only {' and '.join(e.label for e in clip.events)}.", {}
+  return f"No, {', and '.join(phrase(e, facts) for e in clip.events)}.", {}
 
 
 _KINDS: dict[str, Callable[[ClipRecord, Facts], tuple[str, dict] | None]] = {

@@ -8,6 +8,7 @@ published recipe calls the meta information of AudioSet-strong, whose one line
 
 import csv
 import dataclasses
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 
@@ -162,7 +163,7 @@ def describe(events: Sequence[Event], facts: Mapping[str, SoundFacts]) -> str:
     One sentence, as `A fire crackles, then glass breaks.`
   """
   sentence = phrase(events[0], facts)
-  for before, event in zip(events, events[1:], strict=False):
+  for before, event in itertools.pairwise(events):
     join = "while" if event.onset < before.offset else "then"
     sentence += f", {join} {phrase(event, facts)}"
   return sentence[0].upper() + sentence[1:] + "."

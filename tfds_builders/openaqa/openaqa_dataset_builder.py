@@ -10,7 +10,7 @@ import io
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import soundfile
@@ -45,8 +45,10 @@ class Builder(array_record.ArrayRecordMixin, tfds.core.GeneratorBasedBuilder):
   """Builds `openaqa`; see README.md beside this file."""
 
   VERSION = tfds.core.Version("1.0.0")
-  RELEASE_NOTES = {"1.0.0": "Config `mini`: 14 classes, 77 recordings."}
-  BUILDER_CONFIGS = [
+  RELEASE_NOTES: ClassVar = {
+    "1.0.0": "Config `mini`: 14 classes, 77 recordings."
+  }
+  BUILDER_CONFIGS: ClassVar = [
     MiniConfig(name="mini", description="10-second scenes of real sounds.")
   ]
 

@@ -231,8 +231,11 @@ def _set_level(sound: np.ndarray, level: float) -> tuple[np.ndarray, float]:
 
 
 def _noise(length: int, rng: np.random.Generator) -> np.ndarray:
-  """Makes noise between white and brown; float32 [length], RMS 1."""
+  """Makes noise between pink and brown; float32 [length], RMS 1.
+
+  So are wind and traffic afar; and FLAC stores white noise badly.
+  """
   spectrum = np.fft.rfft(rng.standard_normal(length, np.float32))
   hertz = np.maximum(np.fft.rfftfreq(length, 1 / SAMPLE_RATE), 20)
-  noise = np.fft.irfft(spectrum * hertz ** -rng.uniform(0, 1), length)
+  noise = np.fft.irfft(spectrum * hertz ** -rng.uniform(0.5, 1), length)
   return (noise / np.sqrt(np.mean(noise**2))).astype(np.float32)

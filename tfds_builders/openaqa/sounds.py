@@ -37,9 +37,8 @@ CLASSES_TABLE = _HERE / "classes.tsv"
 _FEWEST_RECORDINGS = 3
 """A class needs two recordings to learn from and one to be tested on."""
 
-_SUFFIXES = frozenset(
-  ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .au .w64 .caf".split()
-)
+_SUFFIXES = (".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg")
+_SUFFIXES += (".opus", ".w64", ".wav")
 
 
 class SoundsError(ValueError):
