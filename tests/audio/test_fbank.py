@@ -157,6 +157,15 @@ def test_silence_is_finite_and_at_the_floor():
   np.testing.assert_allclose(got[98:], PADDING, rtol=1e-6)
 
 
+@pytest.mark.parametrize("num_frames", [1, 63, 100, 1030])
+def test_fewer_or_more_frames_are_the_same_frames(num_frames):
+  pcm = golden()["long_14s/pcm"]
+  got = run(pcm, num_frames=num_frames)
+  assert got.shape == (num_frames, 128)
+  n = min(num_frames, 1024)
+  assert_close(got[:n], golden()["long_14s/fbank"][:n])
+
+
 def test_num_samples_beyond_the_array_adds_no_frames():
   pcm = golden()["short_3s7/pcm"][:8000]
   np.testing.assert_array_equal(run(pcm, 99999), run(pcm, 8000))
