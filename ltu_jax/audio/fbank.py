@@ -26,9 +26,8 @@ NUM_MELS = 128
 CLIP_SAMPLES = 164080
 """Samples of exactly NUM_FRAMES frames at 16 kHz: 400 + 1023 * 160."""
 
-# Mean and deviation by which the published model was trained and finetuned
-# (finetune.py of the published code, `load_audio`). It divides by the whole
-# deviation, not by twice of it as AST does.
+# Mean and deviation by which the published collator's `load_audio` normalises.
+# It divides by the deviation itself, not by twice of it as AST does.
 _MEAN = -5.081
 _STD = 4.4849
 
@@ -156,9 +155,9 @@ def _power(frames: jax.Array, num_points: int) -> jax.Array:
 
   The transform is a matrix product rather than an FFT: XLA does not
   partition an FFT, so that a batch spread over devices would be gathered on
-  each of them, and a TPU's matrix unit does the product in no time. One step
-  of the fast transform is taken, which halves the work for a CPU: even
-  frequencies see the sum of the frame's halves, odd ones the difference.
+  each of them, and a TPU has a matrix unit. One step of the fast transform is
+  taken, which saves a CPU a third of the work: even frequencies see the sum
+  of the frame's halves, odd ones the difference.
 
   Args:
     frames: float32 [B, T, W].
