@@ -6,11 +6,11 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
+from random_model import random_model
 
 import golden_data
 from ltu_jax import decoding, generate, sampling, sharding
 from ltu_jax.audio.fbank import log_mel
-from ltu_jax.models.ltu import build
 
 CASES = [
   (name, key.split("/")[1])
@@ -296,7 +296,7 @@ def test_bfloat16_runs():
   cfg = dataclasses.replace(
     cfg, encoder=half(cfg.encoder), llama=half(cfg.llama)
   )
-  model = build(cfg, jax.random.key(0))
+  model = random_model(cfg)
   pcm, num_samples = generate.batch_clips([np.ones(9000, np.int16)])
   [answer] = generate.trace(
     model,
