@@ -120,6 +120,8 @@ def _download(names: list[str], folder: pathlib.Path) -> None:
     "APT::Sandbox::User": "",
     "Acquire::Languages": "none",
     "Acquire::Retries": 3,
+    # Else a machine without a network hears only that no package exists.
+    "APT::Update::Error-Mode": "any",
   }
   apt = ["apt-get", "-q"]
   for option, value in options.items():
@@ -134,8 +136,10 @@ def _run(command: list[str], folder: pathlib.Path | None = None) -> None:
     command, cwd=folder, capture_output=True, text=True, check=False
   )
   if result.returncode:
-    words = (result.stderr.strip() or result.stdout.strip()).splitlines()
+    words = (result.stderr or result.stdout).strip().splitlines()
+    # apt's first error has the cause, its last one only that there was one.
+    words = [line for line in words if line.startswith("E:")] or words[-1:]
     raise FetchError(
-      f"{command[0]} could not fetch the sounds of openaqa/mini:"
-      f" {words[-1] if words else 'no message'}.{_INSTEAD}"
+      f"{command[0]} could not fetch the sounds of openaqa/mini"
+      f" ({words[0] if words else 'it says nothing'}).{_INSTEAD}"
     )

@@ -33,11 +33,9 @@ _COUNTS = {
 # Longest event in tenths by number of events; four still leave gaps.
 _LONGEST = {1: 40, 2: 30, 3: 22, 4: 18}
 
-# Sounds shorter than this many samples are repeated within their event.
+# Sounds shorter than this many samples are repeated within their event, so
+# every event lasts a second at least.
 _SHORT = SAMPLE_RATE
-
-# Onsets are at least this many tenths apart, so that their order is clear.
-_APART = 5
 
 _OVERLAP_SHARE = 0.15
 _EVENT_DB = (-27.0, -19.0)
@@ -216,10 +214,10 @@ def _onsets(lengths: Sequence[int], rng: np.random.Generator) -> list[int]:
   for i, cut in enumerate(cuts):
     onset = int(cut) + sum(lengths[:i])
     if i and rng.random() < _OVERLAP_SHARE:
-      onset -= int(rng.integers(1, max(2, lengths[i - 1] // 2)))
-    if i:
-      onset = max(onset, onsets[-1] + _APART)
-    onsets.append(min(onset, _TENTHS - lengths[i]))
+      # Less than half of an event: onsets stay half a second apart, and so
+      # their order stays clear.
+      onset -= int(rng.integers(1, lengths[i - 1] // 2))
+    onsets.append(onset)
   return onsets
 
 
