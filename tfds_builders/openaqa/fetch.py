@@ -34,7 +34,7 @@ class Package:
 PACKAGES = (
   Package(
     name="minetest-data",
-    licence="CC-BY-SA-3.0 (doors: CC-BY-3.0 and CC0-1.0; tnt: MIT)",
+    licence="CC-BY-SA-3.0 (doors: CC-BY-3.0 and CC0-1.0; tnt: CC0-1.0)",
     credit="celeron55 and the contributors of Minetest Game",
     page="https://github.com/minetest/minetest_game",
   ),
