@@ -163,7 +163,7 @@ def _music(clip: ClipRecord, facts: Facts):
   for event in clip.events:
     if facts[event.label].origin == "music":
       return f"Yes, {facts[event.label].phrase}.", {}
-  return f"No, {', and '.join(phrase(e, facts) for e in clip.events)}.", {}
+  return f"No, only {', and '.join(phrase(e, facts) for e in clip.events)}.", {}
 
 
 _KINDS: dict[str, Callable[[ClipRecord, Facts], tuple[str, dict] | None]] = {

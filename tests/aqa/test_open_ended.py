@@ -34,7 +34,7 @@ def test_one_event():
     "It is Fire, known by its dry crackle.",
     "Perhaps wood burns, as a fire burns.",
     "Nature, because a fire burns.",
-    "No, a fire burns.",
+    "No, only a fire burns.",
   }
 
 
