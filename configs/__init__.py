@@ -1,0 +1,1 @@
+"""Configs: each file's get_config() returns a ConfigDict."""

@@ -1,0 +1,82 @@
+"""LTU-7B as published: every field of a run, with its meaning.
+
+Other configs start from this one and change what they need. Any field can be
+set on the command line: --config.data.batch_size=64
+"""
+
+import ml_collections
+
+from ltu_jax import config as config_lib
+from ltu_jax import curriculum
+from ltu_jax.models.ltu import LtuConfig
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns the published sizes, curriculum and optimiser."""
+  model = LtuConfig()
+  config = ml_collections.ConfigDict()
+  # Decides start values, adapter dropout and the order of the questions.
+  config.seed = 0
+  # Devices along each axis; -1 takes those that are left.
+  config.mesh = {"data": 1, "fsdp": -1, "tensor": 1}
+  # Sizes; the fields are documented at their dataclasses in ltu_jax/models.
+  config.model = {
+    "encoder": config_lib.fields(model.encoder),
+    "projector": config_lib.fields(model.projector),
+    "llama": config_lib.fields(model.llama),
+    "lora": config_lib.fields(model.lora),
+  }
+  # Folder of base weights to start from; "" draws them from the seed.
+  config.base = ""
+  config.tokenizer = {
+    # A SentencePiece model; "" trains one on the questions.
+    "model": "",
+    # Pieces of the one that is trained.
+    "vocab_size": 1000,
+  }
+  config.data = {
+    # TFDS data set and builder config.
+    "name": "openaqa/mini",
+    # TFDS's folder; "" is TFDS's default (~/tensorflow_datasets).
+    "dir": "",
+    # Build the data set where it is not there yet.
+    "prepare": True,
+    # Own sounds for openaqa/mini, CLASS/CLIP.wav; "" fetches packages.
+    "sounds_dir": "",
+    # Questions an optimiser step takes, over all hosts and micro-batches.
+    "batch_size": 256,
+    # Parts into which a batch is cut to save memory.
+    "micro_batches": 1,
+    # Text tokens of a row; longer ones are cut (cutoff_len of LTU).
+    "max_tokens": 108,
+    # Whether the prompt is a target too, as published.
+    "train_on_inputs": True,
+    # Threads that decode clips and make rows.
+    "num_threads": 8,
+  }
+  config.optimizer = {
+    # Gradients are scaled down to this norm.
+    "max_grad_norm": 1.0,
+    # "tokens" or "micro_batch"; see ltu_jax/train_step.py.
+    "loss_norm": "tokens",
+  }
+  # The curriculum; the fields are documented at curriculum.Stage.
+  config.stages = {
+    f"stage{s.number}": config_lib.fields(s) for s in curriculum.PUBLISHED
+  }
+  # Steps between progress lines, and between checkpoints.
+  config.log_every = 10
+  config.checkpoint_every = 500
+  # Checkpoints of a stage that are kept.
+  config.keep_checkpoints = 2
+  config.eval = {
+    # Held-out questions of a kind asked at the end of a stage; 0 for none.
+    "stage_items": 64,
+    # Held-out questions of a kind asked at the end of the run; 0 for none.
+    "final_items": 500,
+    # Rows answered at once.
+    "batch_size": 32,
+    # Answers are cut after so many tokens.
+    "max_new_tokens": 48,
+  }
+  return config

@@ -1,0 +1,133 @@
+"""From a config file's ConfigDict to the frozen dataclasses the code takes."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+
+from ltu_jax.curriculum import Stage
+from ltu_jax.models.ast import EncoderConfig
+from ltu_jax.models.llama import LlamaConfig
+from ltu_jax.models.lora import LoraConfig
+from ltu_jax.models.ltu import LtuConfig
+from ltu_jax.models.projector import ProjectorConfig
+
+
+class ConfigError(ValueError):
+  """A config that cannot be run; the message names every wrong field."""
+
+
+_PARTS = {
+  "encoder": EncoderConfig,
+  "projector": ProjectorConfig,
+  "llama": LlamaConfig,
+  "lora": LoraConfig,
+}
+
+
+def fields(instance: Any) -> dict[str, Any]:
+  """A frozen dataclass as a dict of plain values, for a ConfigDict."""
+  return {
+    name: list(value) if isinstance(value, tuple) else value
+    for name, value in dataclasses.asdict(instance).items()
+  }
+
+
+def _make(cls: type, values: Mapping, where: str) -> Any:
+  """Makes a frozen dataclass; lists become tuples, unknown names an error."""
+  known = [f.name for f in dataclasses.fields(cls)]
+  if unknown := set(values) - set(known):
+    raise ConfigError(
+      f"config.{where}: unknown fields {sorted(unknown)}; there are {known}"
+    )
+  tuples = {
+    k: tuple(v) if isinstance(v, list | tuple) else v for k, v in values.items()
+  }
+  try:
+    return cls(**tuples)
+  except (TypeError, ValueError) as error:
+    raise ConfigError(f"config.{where}: {error}") from error
+
+
+def model_config(config: Mapping, vocab_size: int | None = None) -> LtuConfig:
+  """Makes the model's config from `config.model`.
+
+  Args:
+    config: the run's config.
+    vocab_size: number of token ids of the tokenizer in use; takes the place of
+      `config.model.llama.vocab`.
+
+  Raises:
+    ConfigError: unknown fields, or sizes that do not fit together.
+  """
+  parts = {
+    name: _make(cls, dict(config["model"][name]), f"model.{name}")
+    for name, cls in _PARTS.items()
+  }
+  if vocab_size is not None:
+    parts["llama"] = dataclasses.replace(parts["llama"], vocab=vocab_size)
+  return LtuConfig(**parts)
+
+
+def stages(config: Mapping) -> tuple[Stage, ...]:
+  """Makes the stages from `config.stages`, in the order of their numbers.
+
+  Raises:
+    ConfigError: no stage, unknown fields, or a number twice.
+  """
+  found = [
+    _make(Stage, dict(values), f"stages.{name}")
+    for name, values in config["stages"].items()
+  ]
+  found.sort(key=lambda s: s.number)
+  numbers = [s.number for s in found]
+  if not found or len(set(numbers)) != len(numbers):
+    raise ConfigError(
+      f"config.stages: need at least one stage, each with its own number; "
+      f"numbers are {numbers}"
+    )
+  return tuple(found)
+
+
+def check(config: ml_collections.ConfigDict, num_devices: int) -> None:
+  """Finds contradictions before anything is built, all at once.
+
+  Raises:
+    ConfigError: one line for each wrong field.
+  """
+  problems = []
+  data = config.data
+  for name in ("batch_size", "micro_batches", "max_tokens", "num_threads"):
+    if data[name] < 1:
+      problems.append(f"config.data.{name} is {data[name]}; it must be >= 1")
+  rows = data.batch_size // max(1, data.micro_batches)
+  if rows * data.micro_batches != data.batch_size:
+    problems.append(
+      f"config.data.batch_size {data.batch_size} is no multiple of "
+      f"config.data.micro_batches {data.micro_batches}"
+    )
+  tensor = max(1, config.mesh.get("tensor", 1))
+  if rows % max(1, num_devices // tensor):
+    problems.append(
+      f"a micro-batch of {rows} rows cannot be cut over the "
+      f"{num_devices // tensor} data-parallel parts of the mesh; change "
+      "config.data.batch_size, config.data.micro_batches or config.mesh"
+    )
+  for name in ("log_every", "checkpoint_every", "keep_checkpoints"):
+    if config[name] < 1:
+      problems.append(f"config.{name} is {config[name]}; it must be >= 1")
+  if problems:
+    raise ConfigError("\n".join(problems))
+
+
+def differences(old: Mapping, new: Mapping, prefix: str = "config.") -> list:
+  """Names what differs between two nested configs: "config.a.b: 1 -> 2"."""
+  lines = []
+  for key in sorted({*old, *new}):
+    a, b = old.get(key), new.get(key)
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+      lines += differences(a, b, f"{prefix}{key}.")
+    elif a != b:
+      lines.append(f"{prefix}{key}: {a!r} -> {b!r}")
+  return lines

@@ -1,0 +1,123 @@
+"""Perception to understanding: the stages of training, and their order.
+
+A stage says which questions, which parameters, which rate, for how long, and
+at which step its weights go to the next stage. Constants: LTU paper table 3
+and the published training scripts.
+"""
+
+import dataclasses
+import math
+
+from ltu_jax.optim import Schedule
+
+CLASSIFICATION = ("cla_label", "cla_label_des")
+"""Tasks of stages 1 and 2: labels, and labels with acoustic features."""
+
+CLOSED_ENDED = (
+  *CLASSIFICATION,
+  "caption",
+  "temporal_order",
+  "temporal_single",
+  "temporal_all",
+)
+"""Tasks of stage 3."""
+
+PROJECTION = ("^projector/",)
+"""What stage 1 trains."""
+
+AUDIO_AND_ADAPTERS = ("^encoder/", "^projector/", "/lora_[ab]$")
+"""What stages 2 to 4 train."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """One stage of the curriculum.
+
+  Attributes:
+    number: 1..4 of the paper; 0 for a stage that makes the base weights.
+    name: for tables and plots.
+    tasks: task names of the questions; empty for all.
+    trainable: regexes on parameter paths; each must match something.
+    peak_lr: learning rate at the end of the warm-up.
+    epochs: passes over the stage's questions; ignored where `steps` is set.
+    steps: optimiser steps of the schedule; 0 to derive them from `epochs`.
+    warmup_steps: steps of linear warm-up.
+    handoff_step: step at which training stops and the weights go on to the
+      next stage; 0 for the schedule's end.
+    audio: False trains the decoder on the text alone.
+    max_tokens: text tokens of a row; 0 for `config.data.max_tokens`.
+  """
+
+  number: int
+  name: str
+  tasks: tuple[str, ...] = ()
+  trainable: tuple[str, ...] = AUDIO_AND_ADAPTERS
+  peak_lr: float = 1e-4
+  epochs: float = 1.0
+  steps: int = 0
+  warmup_steps: int = 100
+  handoff_step: int = 0
+  audio: bool = True
+  max_tokens: int = 0
+
+  def num_steps(self, num_questions: int, batch_size: int) -> int:
+    """Steps of the schedule: ceil(epochs * (questions // batch)).
+
+    Raises:
+      ValueError: too few questions for one batch, a warm-up or a hand-off that
+        is longer than the stage; each names its field.
+    """
+    steps = self.steps
+    if not steps:
+      steps = math.ceil(self.epochs * (num_questions // batch_size))
+    if steps < 1:
+      raise ValueError(
+        f"stage {self.number}: {num_questions} questions and {self.epochs} "
+        f"epochs give no step of {batch_size} questions; set "
+        f"config.stages.stage{self.number}.steps or a smaller batch_size"
+      )
+    for field in ("warmup_steps", "handoff_step"):
+      if getattr(self, field) > steps:
+        raise ValueError(
+          f"config.stages.stage{self.number}.{field} is "
+          f"{getattr(self, field)}, but the stage has {steps} steps"
+        )
+    return steps
+
+  def last_step(self, num_questions: int, batch_size: int) -> int:
+    """The step at which the stage ends and hands its weights on."""
+    steps = self.num_steps(num_questions, batch_size)
+    return self.handoff_step or steps
+
+  def schedule(self, num_questions: int, batch_size: int) -> Schedule:
+    """The learning rate of the stage."""
+    return Schedule(
+      self.peak_lr,
+      self.warmup_steps,
+      self.num_steps(num_questions, batch_size),
+    )
+
+
+PUBLISHED = (
+  Stage(
+    1,
+    "classification, projection only",
+    tasks=CLASSIFICATION,
+    trainable=PROJECTION,
+    peak_lr=1e-3,
+    steps=9300,
+    handoff_step=9000,
+  ),
+  Stage(
+    2,
+    "classification",
+    tasks=CLASSIFICATION,
+    steps=9300,
+    handoff_step=9200,
+  ),
+  Stage(
+    3, "all closed-ended", tasks=CLOSED_ENDED, steps=7492, handoff_step=6000
+  ),
+  Stage(4, "closed and open-ended", steps=22194, handoff_step=20000),
+)
+"""The published four stages at batch 256 on OpenAQA."""

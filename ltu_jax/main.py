@@ -1,0 +1,36 @@
+"""python -m ltu_jax.main --config=configs/quickstart.py --workdir=runs/x."""
+
+import sys
+
+from absl import app, flags
+from ml_collections import config_flags
+
+_CONFIG = config_flags.DEFINE_config_file(
+  "config", None, "Config file; fields: --config.data.batch_size=64"
+)
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Folder of the run; a run that stopped goes on in it."
+)
+
+
+def main(argv: list[str]) -> None:
+  """Runs the config in the workdir; user errors end with one line, status 2."""
+  if len(argv) > 1:
+    raise app.UsageError(f"unknown arguments {argv[1:]}; flags start with --")
+  from ltu_jax import train  # after the flags are read: a typo costs no seconds
+
+  try:
+    train.run(_CONFIG.value, _WORKDIR.value)
+  except train.USER_ERRORS as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)
+
+
+def run() -> None:
+  """Entry point: reads flags, then runs main."""
+  flags.mark_flags_as_required(["config", "workdir"])
+  app.run(main)
+
+
+if __name__ == "__main__":
+  run()

@@ -1,0 +1,334 @@
+"""The experiment, top to bottom: data, tokenizer, base weights, stages, report.
+
+Started again on the same workdir, a run goes on where it stopped. What a stage
+starts from, first that applies:
+  1. its own latest checkpoint (weights, optimiser, step, key, data position);
+  2. the trained part of each stage before it, laid over the base, with a fresh
+     optimiser;
+  3. the base weights: converted ones (config.base);
+  4. or ones drawn from the seed.
+"""
+
+import math
+import pathlib
+import shutil
+import time
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ltu_jax import config as config_lib
+from ltu_jax.checkpoint import (
+  CheckpointError,
+  Checkpoints,
+  base_metadata,
+  save_base,
+)
+from ltu_jax.curriculum import Stage
+from ltu_jax.data import prepare
+from ltu_jax.data.openaqa import Batches
+from ltu_jax.data.question_source import QuestionSource
+from ltu_jax.data.tokenizer import SentencePieceTokenizer
+from ltu_jax.evaluate import held_out, report
+from ltu_jax.metrics import (
+  Metrics,
+  ParameterRow,
+  Throughput,
+  duration,
+  parameter_table,
+)
+from ltu_jax.models.ltu import LtuConfig, abstract
+from ltu_jax.sharding import (
+  ShardingError,
+  batch_sharding,
+  make_mesh,
+  path_name,
+)
+from ltu_jax.train_state import (
+  PartitionError,
+  abstract_state,
+  init_params,
+  new_state,
+  split_params,
+)
+from ltu_jax.train_step import make_train_step
+from ltu_jax.workdir import (
+  Workdir,
+  from_pure,
+  lay_over,
+  load_base_params,
+  to_pure,
+)
+
+USER_ERRORS = (
+  config_lib.ConfigError,
+  CheckpointError,
+  ShardingError,
+  PartitionError,
+  prepare.PrepareError,
+)
+"""Errors whose message is all a user needs; main prints them in one line."""
+
+
+def run(config: ml_collections.ConfigDict, workdir: str) -> None:
+  """Trains all stages of a config in a folder, then reports.
+
+  Args:
+    config: see configs/base.py.
+    workdir: the run's folder; made, or gone on in.
+
+  Raises:
+    ConfigError: the config cannot be run, or is not the folder's.
+    CheckpointError: what is in the folder cannot be used.
+  """
+  start = time.time()
+  config_lib.check(config, jax.device_count())
+  stages = config_lib.stages(config)
+  mesh = make_mesh(config.mesh)
+  folder = Workdir(pathlib.Path(workdir))
+  folder.record_config(config)
+  train_set, test_set = prepare.open_splits(config.data)
+  tokenizer = _tokenizer(config, folder, train_set)
+  cfg = config_lib.model_config(config, tokenizer.vocab_size)
+  graphdef, _ = abstract(cfg)
+  params, base_hash = _base(config, folder, cfg, mesh)
+
+  metrics = None
+  for stage in stages:
+    part = train_set.select(tasks=stage.tasks or None)
+    last = stage.last_step(part.num_rows, config.data.batch_size)
+    with Checkpoints(
+      folder.checkpoints(stage),
+      keep=config.keep_checkpoints,
+      save_every=config.checkpoint_every,
+      metadata={"stage": stage.number, "base_hash": base_hash}
+      | {"config": config.to_json(), "base": str(folder.base)},
+    ) as saved:
+      done = saved.latest_step() or 0
+      if done >= last:
+        print(f"stage {stage.number}: finished before, step {done}", flush=True)
+        params = lay_over(folder, stage, params)
+        continue
+      if metrics is None:
+        metrics = Metrics(
+          folder.root,
+          resume=(stage.number, done),
+          enabled=jax.process_index() == 0,
+        )
+      run_stage = _StageRun(config, stage, part, tokenizer, mesh, last)
+      params = run_stage(graphdef, params, saved, metrics)
+    _evaluate(config, graphdef, params, tokenizer, test_set, stage, metrics)
+  if metrics is not None:
+    metrics.close()
+  model = nnx.merge(graphdef, params)
+  report.final(folder.root, config, model, tokenizer, test_set)
+  print(f"finished in {duration(time.time() - start)}; try:")
+  print(
+    f'  python -m ltu_jax.ask --workdir={workdir} CLIP "What can be heard?"'
+  )
+
+
+def _tokenizer(
+  config: ml_collections.ConfigDict, folder: Workdir, source: QuestionSource
+) -> SentencePieceTokenizer:
+  """The run's tokenizer: its own, else the config's, else a new one."""
+  if not folder.tokenizer.exists():
+    if config.tokenizer.model:
+      path = pathlib.Path(config.tokenizer.model)
+      if not path.is_file():
+        raise config_lib.ConfigError(f"config.tokenizer.model: no file {path}")
+      shutil.copyfile(path, folder.tokenizer)
+    else:
+      print("training a tokenizer on the questions ...", flush=True)
+      prepare.train_tokenizer(
+        source, config.tokenizer.vocab_size, folder.tokenizer
+      )
+  return SentencePieceTokenizer(folder.tokenizer)
+
+
+def _base(
+  config: ml_collections.ConfigDict,
+  folder: Workdir,
+  cfg: LtuConfig,
+  mesh: Mesh,
+) -> tuple[nnx.State, str]:
+  """Base weights on the mesh, and their hash."""
+  if config.base and not folder.base.exists():
+    base_metadata(config.base)  # a clear error before a link to nothing
+    folder.base.symlink_to(pathlib.Path(config.base).absolute())
+  if not folder.base.exists():
+    params = init_params(cfg, mesh, jax.random.key(config.seed))
+    origin = {"origin": f"drawn from seed {config.seed}"}
+    save_base(folder.base, nnx.to_pure_dict(params), origin)
+  return load_base_params(folder, cfg, mesh)
+
+
+class _StageRun:
+  """One stage: restore or start, the loop, the hand-off."""
+
+  def __init__(
+    self,
+    config: ml_collections.ConfigDict,
+    stage: Stage,
+    source: QuestionSource,
+    tokenizer: SentencePieceTokenizer,
+    mesh: Mesh,
+    last_step: int,
+  ):
+    self.config, self.stage, self.mesh = config, stage, mesh
+    self.last_step = last_step
+    self.schedule = stage.schedule(source.num_rows, config.data.batch_size)
+    self.batches = Batches(
+      source,
+      tokenizer,
+      batch_size=config.data.batch_size,
+      seed=config.seed + stage.number,
+      max_tokens=stage.max_tokens or config.data.max_tokens,
+      train_on_inputs=config.data.train_on_inputs,
+      text_only=not stage.audio,
+      num_threads=config.data.num_threads,
+    )
+    # [micro-batches, rows, ...]: rows are cut over data and fsdp.
+    spec = PartitionSpec(None, *batch_sharding(mesh).spec)
+    self.batch_sharding = NamedSharding(mesh, spec)
+
+  def __call__(
+    self,
+    graphdef: nnx.GraphDef,
+    params: nnx.State,
+    saved: Checkpoints,
+    metrics: Metrics,
+  ) -> nnx.State:
+    """Trains to the last step; returns all parameters."""
+    config, stage = self.config, self.stage
+    trainable, frozen = split_params(params, stage.trainable)
+    metrics.print(f"\nstage {stage.number}: {stage.name}")
+    metrics.print(parameter_table(_rows(trainable, frozen)))
+    step_fn = make_train_step(
+      graphdef,
+      trainable,
+      frozen,
+      self.mesh,
+      loss_norm=config.optimizer.loss_norm,
+      max_grad_norm=config.optimizer.max_grad_norm,
+    )
+    state, iterator = self._restore_or_start(trainable, saved)
+    throughput, previous = Throughput(), None
+    first = int(state["step"])
+    # Order: save state and data position, next batch, step, write the metrics
+    # of the step before while the device works.
+    for step in range(first, self.last_step):
+      if step > first:
+        saved.save(step, to_pure(state), iterator)
+      with throughput.waiting():
+        batch = self._next(iterator)
+      state, values = step_fn(state, frozen, batch, self.schedule)
+      if previous is not None:
+        self._report(step, previous, throughput, metrics)
+      previous = values
+      throughput.add(config.data.batch_size)
+    self._report(self.last_step, previous, throughput, metrics)
+    saved.save(self.last_step, to_pure(state), iterator, force=True)
+    return nnx.merge_state(state["trainable"], frozen)
+
+  def _restore_or_start(self, trainable: nnx.State, saved: Checkpoints):
+    """State and data iterator, resumed or new."""
+    iterator = iter(
+      self.batches.dataset(jax.process_index(), jax.process_count())
+    )
+    if saved.latest_step() is None:
+      key = jax.random.fold_in(
+        jax.random.key(self.config.seed), self.stage.number
+      )
+      # The step donates its state: the caller's parameters must survive.
+      trainable = jax.tree.map(jnp.copy, trainable)
+      return new_state(trainable, key, self.mesh), iterator
+    like = abstract_state(trainable, self.mesh)
+    pure, iterator, _ = saved.restore(to_pure(like), iterator)
+    state = from_pure(pure, like)
+    print(
+      f"stage {self.stage.number}: going on at step {int(state['step'])}",
+      flush=True,
+    )
+    return state, iterator
+
+  def _next(self, iterator: Iterator) -> dict[str, jax.Array]:
+    """The next batch on the devices, [micro-batches, rows, ...]."""
+    num_micro = self.config.data.micro_batches
+    batch = next(iterator)
+    if not self.stage.audio:
+      batch = {k: v for k, v in batch.items() if k != "pcm"}
+    cut = lambda x: np.reshape(x, (num_micro, -1, *x.shape[1:]))
+    return {
+      key: jax.make_array_from_process_local_data(
+        self.batch_sharding, cut(value)
+      )
+      for key, value in batch.items()
+    }
+
+  def _report(
+    self,
+    step: int,
+    values: dict[str, jax.Array],
+    throughput: Throughput,
+    metrics: Metrics,
+  ) -> None:
+    """Writes a step's metrics; every `log_every` steps also a line."""
+    values = {k: float(v) for k, v in values.items()}
+    values["lr"] = values.pop("learning_rate")
+    if step % self.config.log_every == 0 or step == self.last_step:
+      values |= throughput.read()
+      metrics.progress(self.stage.number, step, self.last_step, values)
+    metrics.write(self.stage.number, step, values)
+
+
+def _rows(trainable: nnx.State, frozen: nnx.State) -> list[ParameterRow]:
+  """Lines of the start-up table: by module, adapters apart."""
+  groups: dict[tuple, list] = {}
+  for part, is_trainable in ((trainable, True), (frozen, False)):
+    for path, variable in nnx.to_flat_state(part):
+      name, value = path_name(path), variable.get_value()
+      kind = path[0] + (" lora" if "/lora_" in name else "")
+      groups.setdefault((kind, is_trainable), []).append(value)
+  rows = []
+  for (kind, is_trainable), values in sorted(
+    groups.items(), key=lambda item: (not item[0][1], item[0][0])
+  ):
+    axes = {a for v in values for a in v.sharding.spec if a is not None}
+    rows.append(
+      ParameterRow(
+        kind,
+        is_trainable,
+        sum(math.prod(v.shape) for v in values),
+        sum(math.prod(v.shape) * v.dtype.itemsize for v in values),
+        "/".join(sorted({str(v.dtype) for v in values})),
+        "over " + ", ".join(sorted(map(str, axes))) if axes else "replicated",
+      )
+    )
+  return rows
+
+
+def _evaluate(
+  config: ml_collections.ConfigDict,
+  graphdef: nnx.GraphDef,
+  params: nnx.State,
+  tokenizer: SentencePieceTokenizer,
+  test_set: QuestionSource,
+  stage: Stage,
+  metrics: Metrics,
+) -> None:
+  """The evaluation line at a stage's end."""
+  if not config.eval.stage_items:
+    return
+  result = held_out.evaluate(
+    nnx.merge(graphdef, params),
+    tokenizer,
+    test_set,
+    held_out.settings(config, config.eval.stage_items),
+  )
+  metrics.print(f"stage {stage.number}  held out: {result.line()}")

@@ -1,0 +1,197 @@
+"""The folder of a run: what lies where, and how a trained model is put together.
+
+WORKDIR/config.json         the config, as run
+WORKDIR/tokenizer.model     SentencePiece model
+WORKDIR/base                base weights, saved once
+WORKDIR/checkpoints/stageN  the trainable part of stage N, per step
+WORKDIR/metrics.jsonl, tensorboard, report.json, report.md, curves.png
+
+A model is the base, with the trained part of each stage laid over it in order.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import ml_collections
+from flax import nnx
+from jax.sharding import Mesh
+
+from ltu_jax import config as config_lib
+from ltu_jax.checkpoint import CheckpointError, Checkpoints, load_base
+from ltu_jax.curriculum import Stage
+from ltu_jax.data.tokenizer import SentencePieceTokenizer
+from ltu_jax.models.ltu import LTU, LtuConfig, abstract
+from ltu_jax.sharding import make_mesh
+from ltu_jax.train_state import abstract_params, overlay, split_params
+
+_FREE = ("log_every", "checkpoint_every", "keep_checkpoints", "eval", "mesh")
+"""Fields that may change when a run goes on: they do not change what it
+learns."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Workdir:
+  """Paths of a run.
+
+  Attributes:
+    root: the folder.
+  """
+
+  root: pathlib.Path
+
+  @property
+  def config(self) -> pathlib.Path:
+    """The config, as JSON."""
+    return self.root / "config.json"
+
+  @property
+  def tokenizer(self) -> pathlib.Path:
+    """The SentencePiece model."""
+    return self.root / "tokenizer.model"
+
+  @property
+  def base(self) -> pathlib.Path:
+    """The base weights."""
+    return self.root / "base"
+
+  def checkpoints(self, stage: Stage) -> pathlib.Path:
+    """The folder of a stage's checkpoints."""
+    return self.root / "checkpoints" / f"stage{stage.number}"
+
+  def record_config(self, config: ml_collections.ConfigDict) -> None:
+    """Writes the config, or checks that it is the one of this run.
+
+    Raises:
+      ConfigError: the folder is of a run with another config; names each
+        field that differs.
+    """
+    new = json.loads(config.to_json())
+    if self.config.exists():
+      old = self.read_config()
+      keep = lambda c: {k: v for k, v in c.items() if k not in _FREE}
+      if lines := config_lib.differences(keep(old), keep(new)):
+        raise config_lib.ConfigError(
+          f"{self.root} is of a run with another config:\n  "
+          + "\n  ".join(lines)
+          + "\nSet these back, or choose another --workdir."
+        )
+    self.root.mkdir(parents=True, exist_ok=True)
+    fresh = self.config.with_suffix(".tmp")
+    fresh.write_text(json.dumps(new, indent=2) + "\n")
+    fresh.replace(self.config)
+
+  def read_config(self) -> dict[str, Any]:
+    """Reads the config of the run.
+
+    Raises:
+      CheckpointError: no run was started in this folder.
+    """
+    if not self.config.is_file():
+      raise CheckpointError(
+        f"{self.root}: no run was started in this folder (there is no "
+        "config.json). Train one with: python -m ltu_jax.main "
+        f"--config=configs/quickstart.py --workdir={self.root}"
+      )
+    return json.loads(self.config.read_text())
+
+
+def to_pure(state: Mapping[str, Any]) -> dict[str, Any]:
+  """A train state as plain dicts and tuples, for the checkpoint."""
+  opt = state["opt"]
+  pure = nnx.to_pure_dict
+  return {
+    **state,
+    "trainable": pure(state["trainable"]),
+    "opt": opt._replace(mu=pure(opt.mu), nu=pure(opt.nu)),
+  }
+
+
+def from_pure(
+  pure: Mapping[str, Any], like: Mapping[str, Any]
+) -> dict[str, Any]:
+  """The inverse of `to_pure`; `like` gives the structure."""
+  opt, like_opt = pure["opt"], like["opt"]
+  return {
+    **pure,
+    "trainable": overlay(like["trainable"], pure["trainable"]),
+    "opt": opt._replace(
+      mu=overlay(like_opt.mu, opt.mu), nu=overlay(like_opt.nu, opt.nu)
+    ),
+  }
+
+
+def load_base_params(
+  workdir: Workdir, cfg: LtuConfig, mesh: Mesh
+) -> tuple[nnx.State, str]:
+  """Base weights on the mesh, and their hash.
+
+  Raises:
+    CheckpointError: missing, damaged, or of another model.
+  """
+  target = abstract_params(cfg, mesh)
+  pure, metadata = load_base(workdir.base, nnx.to_pure_dict(target))
+  return overlay(target, pure), metadata["content_hash"]
+
+
+def lay_over(workdir: Workdir, stage: Stage, params: nnx.State) -> nnx.State:
+  """Parameters with the stage's latest trained part in their place.
+
+  Raises:
+    CheckpointError: the stage has no finished checkpoint, or is damaged.
+  """
+  trainable, _ = split_params(params, stage.trainable)
+  shapes = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
+    nnx.to_pure_dict(trainable),
+  )
+  with Checkpoints(workdir.checkpoints(stage), read_only=True) as saved:
+    return overlay(params, saved.load_trainable(shapes))
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+  """A model put together from a run's folder.
+
+  Attributes:
+    model: LTU with all trained parts.
+    tokenizer: the run's tokenizer.
+    config: the run's config.
+    stage: the last stage that has weights.
+  """
+
+  model: LTU
+  tokenizer: SentencePieceTokenizer
+  config: dict[str, Any]
+  stage: Stage
+
+
+def load_trained(root: str | os.PathLike) -> Trained:
+  """Puts a run's latest model together, on this process's first device.
+
+  Raises:
+    CheckpointError: not a run's folder, nothing trained yet, or damage.
+  """
+  workdir = Workdir(pathlib.Path(root))
+  config = workdir.read_config()
+  has_weights = lambda s: any(
+    p.name.isdigit() for p in workdir.checkpoints(s).glob("*")
+  )
+  trained = [s for s in config_lib.stages(config) if has_weights(s)]
+  if not trained:
+    raise CheckpointError(
+      f"{workdir.root}: no stage has a checkpoint yet. Go on training with: "
+      "python -m ltu_jax.main --config=... --workdir=" + str(workdir.root)
+    )
+  tokenizer = SentencePieceTokenizer(workdir.tokenizer)
+  cfg = config_lib.model_config(config, tokenizer.vocab_size)
+  mesh = make_mesh({}, jax.local_devices()[:1])
+  params, _ = load_base_params(workdir, cfg, mesh)
+  for stage in trained:
+    params = lay_over(workdir, stage, params)
+  model = nnx.merge(abstract(cfg)[0], params)
+  return Trained(model, tokenizer, config, trained[-1])
