@@ -190,24 +190,14 @@ def _sampling(args: argparse.Namespace) -> "SamplingConfig":
 
 def _load(workdir: str) -> tuple["LTU", "Tokenizer"]:
   """Loads the trained model of a run."""
-  if not os.path.isdir(workdir):
-    raise AskError(_no_model(workdir, "there is no such folder"))
-  from ltu_jax import train
   from ltu_jax.checkpoint import CheckpointError
+  from ltu_jax.workdir import load_trained
 
   try:
-    model, tokenizer, _ = train.load_trained(workdir)
+    trained = load_trained(workdir)
   except (CheckpointError, FileNotFoundError) as error:
-    raise AskError(_no_model(workdir, str(error))) from error
-  return model, tokenizer
-
-
-def _no_model(workdir: str, why: str) -> str:
-  """What to say when a workdir has no trained model."""
-  return (
-    f"{workdir} holds no trained model ({why}). Make one with: python -m "
-    f"ltu_jax.main --config=configs/quickstart.py --workdir={workdir}"
-  )
+    raise AskError(str(error)) from error
+  return trained.model, trained.tokenizer
 
 
 def _warn(text: str) -> None:

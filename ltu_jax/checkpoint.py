@@ -11,6 +11,8 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from ltu_jax import tree_names
@@ -108,7 +110,8 @@ class Checkpoints:
       Whether a save was started.
 
     Raises:
-      CheckpointError: A key of the trainable weights is not a str.
+      CheckpointError: A key of the trainable weights is not a str, or a leaf
+        of the state is no array.
     """
     if step in (c.step for c in self._checkpointer.checkpoints):
       return False
@@ -116,6 +119,12 @@ class Checkpoints:
     if not (due or force):
       return False
     _check_keys(state["trainable"], "trainable")
+    for name, leaf in tree_names.leaves(dict(state)).items():
+      if not isinstance(leaf, jax.Array | np.ndarray):
+        raise CheckpointError(
+          f"{name} of the state is a {type(leaf).__name__}; only arrays can "
+          "be saved."
+        )
     items = {"state": dict(state)}
     if iterator is not None:
       items["data"] = iterator

@@ -325,6 +325,16 @@ def test_keys_must_be_str(tmp_path):
     checkpoints.save(1, state, None, force=True)
 
 
+def test_leaves_must_be_arrays(tmp_path):
+  state = make_state(mesh(1, 1))
+  state["step"] = 5
+  with (
+    Checkpoints(tmp_path) as checkpoints,
+    pytest.raises(CheckpointError, match="step of the state is a int"),
+  ):
+    checkpoints.save(1, state, None, force=True)
+
+
 def test_base_round_trip_hash_and_mesh(tmp_path):
   tree = make_state(mesh(2, 4))["trainable"]
   path = tmp_path / "base"
