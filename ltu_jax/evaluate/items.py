@@ -72,9 +72,14 @@ def choose_several_events(source: QuestionSource, items: int) -> list[Item]:
   return [found[place * len(found) // items] for place in range(items)]
 
 
+def tasks_in(source: QuestionSource) -> list[str]:
+  """Returns the names of the tasks that the questions have, sorted by id."""
+  return [source.index.tasks[task] for task in np.unique(source.index.task)]
+
+
 def _items(source: QuestionSource, task: str) -> list[Item]:
   """The first question of a task about each clip, in order of clips."""
-  if task not in source.index.tasks:
+  if task not in tasks_in(source):
     return []
   read = parsing.order if task == ORDER else parsing.labels
   part = source.select(tasks=[task])

@@ -271,7 +271,8 @@ def _number(value: float) -> str:
 
 def _plain(value: Any) -> Any:
   """A config as plain dicts and lists."""
-  if isinstance(value, Mapping) or hasattr(value, "items"):
+  # A ConfigDict has items and is no Mapping.
+  if hasattr(value, "items"):
     return {k: _plain(v) for k, v in value.items()}
   return (
     [_plain(v) for v in value] if isinstance(value, list | tuple) else value

@@ -4,6 +4,7 @@ import dataclasses
 
 from ltu_jax.data.question_source import QuestionSource
 from ltu_jax.evaluate.answering import Answer
+from ltu_jax.evaluate.items import tasks_in
 
 _TASKS = (
   "cla_label",
@@ -48,8 +49,8 @@ def ask(
   Returns:
     The questions with answer and truth.
   """
-  tasks = [task for task in _TASKS if task in test_set.index.tasks]
-  tasks = tasks or list(test_set.index.tasks)
+  there = tasks_in(test_set)
+  tasks = [task for task in _TASKS if task in there] or there
   chosen, used = [], set()
   for number in range(count):
     part = test_set.select(tasks=[tasks[number % len(tasks)]])
