@@ -11,11 +11,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from ltu_jax.evaluate.losses import StageCurve
 
 _WINDOW = 0.05
 """The smoothed loss is a running mean over so much of a stage."""
+
+_NARROW = 0.08
+"""Stages with a smaller share of all steps show only their number."""
 
 _RAW, _SMOOTH, _RATE, _EDGE = "#b5cbe2", "#1f5a96", "#b3541e", "#999999"
 
@@ -45,9 +49,13 @@ def draw(curves: Sequence[StageCurve], path: str | os.PathLike) -> None:
     start = end
   losses.set_xlim(0, start)
   _name_stages(losses, curves, start)
-  losses.legend(losses.lines[:2], ["each step", "running mean"], loc="best")
+  losses.legend(losses.lines[:2], ["each step", "running mean"])
   losses.set_ylabel("loss (nats per token)")
-  losses.set_ylim(bottom=0)
+  # Logarithmic: later stages move little compared with the start of the first.
+  losses.set_yscale("log")
+  losses.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+  losses.yaxis.set_major_formatter("{x:g}")
+  losses.yaxis.set_minor_locator(NullLocator())
   rates.set_ylabel("learning rate")
   rates.set_ylim(bottom=0)
   rates.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
@@ -82,13 +90,18 @@ def _name_stages(axes: Axes, curves: Sequence[StageCurve], total: int) -> None:
   start = 0
   for curve in curves:
     steps = int(curve.step[-1])
-    # About 90 small letters fit the whole width; a narrow stage has its number.
-    name = textwrap.fill(curve.name, max(1, 90 * steps // total))
-    is_narrow = steps / total < 0.08
+    # About 110 small letters fit the whole width.
+    width = max(1, 110 * steps // total)
+    name = textwrap.fill(
+      curve.name, width, break_long_words=False, break_on_hyphens=False
+    )
+    is_narrow = steps / total < _NARROW
     axes.text(
       start + steps / 2,
       1.01,
-      f"{curve.number}" if is_narrow else f"stage {curve.number}\n{name}",
+      f"stage\n{curve.number}"
+      if is_narrow
+      else f"stage {curve.number}\n{name}",
       transform=axes.get_xaxis_transform(),
       ha="center",
       va="bottom",

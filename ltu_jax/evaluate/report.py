@@ -84,9 +84,12 @@ def write(
   """
   text = render(stages, result, asked, split)
   print("\n" + text, flush=True)
-  (root / "report.md").write_text(
-    text + "\n![Loss and learning rate](curves.png)\n", encoding="utf-8"
-  )
+  if any(len(stage.step) for stage in stages):
+    curves.draw(stages, root / "curves.png")
+    text += "\n![Loss and learning rate](curves.png)\n"
+  else:
+    text += "\nNo curves: there is no metrics.jsonl of this run.\n"
+  (root / "report.md").write_text(text, encoding="utf-8")
   numbers = {
     "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     "versions": {"python": platform.python_version()}
@@ -101,8 +104,7 @@ def write(
   (root / "report.json").write_text(
     json.dumps(numbers, indent=2, allow_nan=False) + "\n", encoding="utf-8"
   )
-  curves.draw(stages, root / "curves.png")
-  print(f"wrote {root}/report.md, report.json and curves.png", flush=True)
+  print(f"the report is in {root}: report.md, report.json", flush=True)
 
 
 def render(
