@@ -84,7 +84,9 @@ def write(
   """
   text = render(stages, result, asked, split)
   print("\n" + text, flush=True)
+  files = ["report.md", "report.json"]
   if any(len(stage.step) for stage in stages):
+    files.append("curves.png")
     curves.draw(stages, root / "curves.png")
     text += "\n![Loss and learning rate](curves.png)\n"
   else:
@@ -104,7 +106,7 @@ def write(
   (root / "report.json").write_text(
     json.dumps(numbers, indent=2, allow_nan=False) + "\n", encoding="utf-8"
   )
-  print(f"the report is in {root}: report.md, report.json", flush=True)
+  print(f"the report is in {root}: {', '.join(files)}", flush=True)
 
 
 def render(
@@ -133,7 +135,7 @@ def render(
     ),
     _notes(result),
     "Right answers by class: "
-    + ", ".join(
+    + "; ".join(
       f"{name} {score.hits}/{score.count}"
       for name, score in result.per_class.items()
     )

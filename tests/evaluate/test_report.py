@@ -83,7 +83,7 @@ def test_tables(written):
     text.split()
   )
   assert "12 clips with one sound are made of 4 recordings" in text
-  assert "bell 0/4, dog, barking 0/2, fire 6/6." in text
+  assert "bell 0/4; dog, barking 0/2; fire 6/6." in text
   # What is printed is the file without the picture.
   assert text.split("\n![")[0].strip() in printed
 
