@@ -8,6 +8,7 @@ import ml_collections
 
 from ltu_jax import config as config_lib
 from ltu_jax import curriculum
+from ltu_jax.audio.augment import Augment
 from ltu_jax.models.ltu import LtuConfig
 
 
@@ -43,6 +44,9 @@ def get_config() -> ml_collections.ConfigDict:
     "prepare": True,
     # Own sounds for openaqa/mini, CLASS/CLIP.wav; "" fetches packages.
     "sounds_dir": "",
+    # Scenes that openaqa/mini composes; 0 is its default.
+    "num_train": 0,
+    "num_test": 0,
     # Questions an optimiser step takes, over all hosts and micro-batches.
     "batch_size": 256,
     # Parts into which a batch is cut to save memory.
@@ -51,9 +55,14 @@ def get_config() -> ml_collections.ConfigDict:
     "max_tokens": 108,
     # Whether the prompt is a target too, as published.
     "train_on_inputs": True,
+    # Share of the rows that lose their audio, and so teach the model to answer
+    # without; the published training has none.
+    "drop_audio": 0.0,
     # Threads that decode clips and make rows.
     "num_threads": 8,
   }
+  # Off, as published; the fields are documented at audio/augment.py.
+  config.augment = config_lib.fields(Augment())
   config.optimizer = {
     # Gradients are scaled down to this norm.
     "max_grad_norm": 1.0,

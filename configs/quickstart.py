@@ -54,7 +54,13 @@ def get_config() -> ml_collections.ConfigDict:
   config = base.get_config()
   float32 = {"dtype": "float32", "remat": "none"}
   config.model.encoder.update(
-    dim=128, depth=2, heads=2, mlp_ratio=2, patch=32, **float32
+    dim=128,
+    depth=2,
+    heads=2,
+    mlp_ratio=2,
+    patch_mels=32,
+    patch_frames=32,
+    **float32,
   )
   # 32 time steps of 0.32 s: one audio token each.
   config.model.projector.time_pool = 1

@@ -6,6 +6,7 @@ from typing import Any
 
 import ml_collections
 
+from ltu_jax.audio.augment import Augment
 from ltu_jax.curriculum import Stage
 from ltu_jax.models.ast import EncoderConfig
 from ltu_jax.models.llama import LlamaConfig
@@ -68,6 +69,15 @@ def model_config(config: Mapping, vocab_size: int | None = None) -> LtuConfig:
   if vocab_size is not None:
     parts["llama"] = dataclasses.replace(parts["llama"], vocab=vocab_size)
   return LtuConfig(**parts)
+
+
+def augment(config: Mapping) -> Augment:
+  """Makes the augmentation from `config.augment`.
+
+  Raises:
+    ConfigError: unknown fields.
+  """
+  return _make(Augment, dict(config["augment"]), "augment")
 
 
 def stages(config: Mapping) -> tuple[Stage, ...]:

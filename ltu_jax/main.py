@@ -2,7 +2,8 @@
 
 import sys
 
-from absl import app, flags
+import ml_collections
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -14,13 +15,20 @@ _WORKDIR = flags.DEFINE_string(
 
 
 def main(argv: list[str]) -> None:
-  """Runs the config in the workdir; user errors end with one line, status 2."""
+  """Runs the config in the workdir."""
   if len(argv) > 1:
     raise app.UsageError(f"unknown arguments {argv[1:]}; flags start with --")
+  # Orbax and TFDS say much that buries the progress lines.
+  logging.set_verbosity(logging.WARNING)
+  train_run(_CONFIG.value, _WORKDIR.value)
+
+
+def train_run(config: ml_collections.ConfigDict, workdir: str) -> None:
+  """Trains; a user's error ends with its message alone and status 2."""
   from ltu_jax import train  # after the flags are read: a typo costs no seconds
 
   try:
-    train.run(_CONFIG.value, _WORKDIR.value)
+    train.run(config, workdir)
   except train.USER_ERRORS as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)

@@ -61,7 +61,9 @@ def make_mesh(
       f"mesh: unknown axes {sorted(unknown)}; there are {MESH_AXES}"
     )
   sizes = [int(shape.get(name, 1)) for name in MESH_AXES]
-  if sizes.count(-1) == 1:
+  if sizes.count(-1) > 1:
+    raise ShardingError(f"mesh {dict(shape)}: only one axis may be -1")
+  if -1 in sizes:
     rest = math.prod(s for s in sizes if s != -1)
     sizes[sizes.index(-1)] = max(1, len(devices) // rest)
   if min(sizes) < 1 or math.prod(sizes) != len(devices):

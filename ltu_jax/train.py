@@ -23,6 +23,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ltu_jax import config as config_lib
+from ltu_jax.audio.decode import AudioError
 from ltu_jax.checkpoint import (
   CheckpointError,
   Checkpoints,
@@ -66,6 +67,7 @@ from ltu_jax.workdir import (
 )
 
 USER_ERRORS = (
+  AudioError,
   config_lib.ConfigError,
   CheckpointError,
   ShardingError,
@@ -191,6 +193,7 @@ class _StageRun:
       max_tokens=stage.max_tokens or config.data.max_tokens,
       train_on_inputs=config.data.train_on_inputs,
       text_only=not stage.audio,
+      drop_audio=config.data.drop_audio,
       num_threads=config.data.num_threads,
     )
     # [micro-batches, rows, ...]: rows are cut over data and fsdp.
@@ -216,6 +219,7 @@ class _StageRun:
       self.mesh,
       loss_norm=config.optimizer.loss_norm,
       max_grad_norm=config.optimizer.max_grad_norm,
+      augment=config_lib.augment(config),
     )
     state, iterator = self._restore_or_start(trainable, saved)
     throughput, previous = Throughput(), None
@@ -224,6 +228,10 @@ class _StageRun:
     # of the step before while the device works.
     for step in range(first, self.last_step):
       if step > first:
+        if step % config.checkpoint_every == 0:
+          # A run that dies now goes on from here: its line must be written.
+          self._report(step, previous, throughput, metrics)
+          previous = None
         saved.save(step, to_pure(state), iterator)
       with throughput.waiting():
         batch = self._next(iterator)

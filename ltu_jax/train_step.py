@@ -12,6 +12,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ltu_jax import optim
+from ltu_jax.audio.augment import Augment
 from ltu_jax.audio.fbank import log_mel
 from ltu_jax.models.ltu import LTU
 from ltu_jax.sharding import batch_sharding, shardings
@@ -43,7 +44,10 @@ def features(
 
 
 def loss_sum(
-  model: LTU, batch: Batch, key: jax.Array | None = None
+  model: LTU,
+  batch: Batch,
+  key: jax.Array | None = None,
+  augment: Augment | None = None,
 ) -> tuple[jax.Array, jax.Array]:
   """Cross entropy of the targets, shifted by one inside the text.
 
@@ -53,12 +57,16 @@ def loss_sum(
   Args:
     model: LTU.
     batch: the batch; see `features` for its audio.
-    key: adapter dropout key, or None.
+    key: key of adapter dropout and augmentation, or None for neither.
+    augment: changes the filter banks, where there is a key.
 
   Returns:
     (sum of weighted losses, sum of weights), float32 scalars.
   """
   fbank, has_audio = features(batch, model.cfg.encoder.num_frames)
+  if augment is not None and fbank is not None and key is not None:
+    key, augment_key = jax.random.split(key)
+    fbank = augment(augment_key, fbank)
   hidden = model.hidden(
     fbank,
     has_audio,
@@ -82,6 +90,7 @@ def gradients(
   batch: Batch,
   key: jax.Array | None,
   loss_norm: str = "tokens",
+  augment: Augment | None = None,
 ) -> tuple[nnx.State, jax.Array, jax.Array]:
   """Mean loss and its gradient over [A, B, ...] micro-batches.
 
@@ -90,10 +99,11 @@ def gradients(
     trainable: parameters that get gradients.
     frozen: the others.
     batch: every leaf [A, B, ...].
-    key: adapter dropout key, or None.
+    key: key of adapter dropout and augmentation, or None for neither.
     loss_norm: "tokens" divides the sum over all micro-batches by the number of
       targets, so that A micro-batches equal one batch; "micro_batch" is the
       mean of the micro-batches' means, as the published Trainer.
+    augment: see `loss_sum`.
 
   Returns:
     Gradients, loss, and the number of targets.
@@ -112,7 +122,8 @@ def gradients(
   scales = 1.0 / (num * jnp.maximum(1.0, counts_for_mean))
 
   def scaled_loss(trainable, micro, scale, key):
-    total, _ = loss_sum(nnx.merge(graphdef, trainable, frozen), micro, key)
+    model = nnx.merge(graphdef, trainable, frozen)
+    total, _ = loss_sum(model, micro, key, augment)
     return total * scale
 
   def body(carry, inputs):
@@ -141,6 +152,7 @@ def make_train_step(
   loss_norm: str = "tokens",
   max_grad_norm: float = 1.0,
   dropout: bool = True,
+  augment: Augment | None = None,
 ) -> Callable:
   """Compiles the step for these shapes and this mesh.
 
@@ -151,7 +163,8 @@ def make_train_step(
     mesh: the mesh; rows are cut along data and fsdp.
     loss_norm: see `gradients`.
     max_grad_norm: gradients are clipped to this norm.
-    dropout: whether adapters drop their inputs.
+    dropout: whether adapters drop their inputs and clips are augmented.
+    augment: how clips are augmented; None for not at all.
 
   Returns:
     step(state, frozen, batch, schedule) -> (state, metrics), donating the
@@ -165,7 +178,7 @@ def make_train_step(
   ):
     key = jax.random.fold_in(state["rng"], state["step"]) if dropout else None
     grads, loss, targets = gradients(
-      graphdef, state["trainable"], frozen, batch, key, loss_norm
+      graphdef, state["trainable"], frozen, batch, key, loss_norm, augment
     )
     grads, norm = optim.clip_by_norm(grads, max_grad_norm)
     rate = schedule(state["step"])

@@ -1,4 +1,4 @@
-"""The folder of a run: what lies where, and how a trained model is put together.
+"""The folder of a run: what lies where, and how a model is put together.
 
 WORKDIR/config.json         the config, as run
 WORKDIR/tokenizer.model     SentencePiece model

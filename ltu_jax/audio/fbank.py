@@ -28,8 +28,8 @@ CLIP_SAMPLES = 164080
 
 # Mean and deviation by which the published collator's `load_audio` normalises.
 # It divides by the deviation itself, not by twice of it as AST does.
-_MEAN = -5.081
-_STD = 4.4849
+NORM_MEAN = -5.081
+NORM_STD = 4.4849
 
 _PRE_EMPHASIS = 0.97
 _LOWEST_HZ = 20.0
@@ -94,7 +94,7 @@ def log_mel(
   x = jnp.where(in_clip[..., None], x, 0.0)
   too_short = (num_samples > 0) & (num_samples < window)
   x = jnp.where(too_short[:, None, None], _TOO_SHORT, x)
-  return (x - _MEAN) / _STD
+  return (x - NORM_MEAN) / NORM_STD
 
 
 def _unnormalised(

@@ -27,6 +27,9 @@ from tfds_builders.openaqa.sounds import SoundsError
 _OWN = tfds_builders.openaqa_dataset_builder.Builder
 """The builder that takes `sounds_dir`; importing it registers it with TFDS."""
 
+_MINI_OPTIONS = ("sounds_dir", "num_train", "num_test")
+"""Fields of `config.data` that are arguments of the builder, where set."""
+
 # What TFDS puts before the message of an error in a builder's constructor.
 _TFDS_PREFIX = re.compile(r'^Failed to construct dataset .*?\}": ', re.DOTALL)
 
@@ -45,7 +48,8 @@ def open_splits(
   Args:
     data: `config.data`: `name` (such as `openaqa/mini`), `dir` (TFDS's folder,
       "" for its default), `prepare` (whether to build what is missing),
-      `sounds_dir` ("" or the folder of the sounds to build from).
+      and for openaqa/mini `sounds_dir` ("" or the folder of the sounds to build
+      from), `num_train`, `num_test` (scenes to compose; 0 for its default).
 
   Returns:
     The questions of `train` and of `test`.
@@ -145,15 +149,13 @@ def _data_dir(data: Mapping[str, Any]) -> pathlib.Path:
 
 def _builder(data: Mapping[str, Any]) -> tfds.core.DatasetBuilder:
   """Makes the builder; a constructor's complaint becomes a PrepareError."""
-  name, own_sounds = data["name"], data["sounds_dir"]
-  kwargs = {}
-  if own_sounds:
-    if name.partition("/")[0] != _OWN.name:
-      raise PrepareError(
-        f"config.data.sounds_dir is for {_OWN.name}/mini; {name} takes no"
-        ' sounds. Set it to ""'
-      )
-    kwargs["sounds_dir"] = own_sounds
+  name = data["name"]
+  kwargs = {key: data[key] for key in _MINI_OPTIONS if data.get(key)}
+  if kwargs and name.partition("/")[0] != _OWN.name:
+    raise PrepareError(
+      f"config.data.{next(iter(kwargs))} is for {_OWN.name}/mini; {name} does"
+      " not take it. Leave it empty"
+    )
   try:
     return tfds.builder(name, data_dir=_data_dir(data), **kwargs)
   except tfds.core.DatasetNotFoundError as error:

@@ -25,7 +25,8 @@ class EncoderConfig:
       state dict).
     heads: attention heads.
     mlp_ratio: width of the MLP over `dim`.
-    patch: side of a square patch, in mel bins and in frames.
+    patch_mels: mel bins of a patch.
+    patch_frames: frames of a patch.
     num_frames: frames of 10 ms that go in.
     num_mels: mel bins that go in.
     norm_eps: layer norm epsilon; torch's default, not timm's 1e-6.
@@ -37,7 +38,8 @@ class EncoderConfig:
   depth: int = 12
   heads: int = 12
   mlp_ratio: int = 4
-  patch: int = 16
+  patch_mels: int = 16
+  patch_frames: int = 16
   num_frames: int = 1024
   num_mels: int = 128
   norm_eps: float = 1e-5
@@ -47,7 +49,10 @@ class EncoderConfig:
   @property
   def grid(self) -> tuple[int, int]:
     """Patches along (frequency, time)."""
-    return self.num_mels // self.patch, self.num_frames // self.patch
+    return (
+      self.num_mels // self.patch_mels,
+      self.num_frames // self.patch_frames,
+    )
 
 
 class _Linear(nnx.Module):
@@ -144,7 +149,9 @@ class AudioEncoder(nnx.Module):
     """Makes the encoder; `rngs` gives its start values."""
     self.cfg = cfg
     self.patch_embed = _Linear(
-      (cfg.patch * cfg.patch, cfg.dim), ("patch", "audio_embed"), rngs=rngs
+      (cfg.patch_mels * cfg.patch_frames, cfg.dim),
+      ("patch", "audio_embed"),
+      rngs=rngs,
     )
     self.pos_embed = nnx.Param(
       sincos_positions(cfg), out_sharding=(None, "position", "audio_embed")
@@ -181,8 +188,8 @@ class AudioEncoder(nnx.Module):
     x = rearrange(
       fbank.astype(cfg.dtype),
       "b (t pt) (f pf) -> b (f t) (pf pt)",
-      pt=cfg.patch,
-      pf=cfg.patch,
+      pt=cfg.patch_frames,
+      pf=cfg.patch_mels,
     )
     x = self.patch_embed(x)
     x = x + self.pos_embed[...].astype(x.dtype)

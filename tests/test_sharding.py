@@ -1,0 +1,101 @@
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import nnx
+
+import golden_data
+from ltu_jax.models.ltu import abstract
+from ltu_jax.sharding import (
+  ShardingError,
+  abstract_with_sharding,
+  make_mesh,
+  path_name,
+  spec_of,
+)
+from ltu_jax.train_state import PartitionError, split_params
+
+
+def test_minus_one_takes_the_devices_left():
+  mesh = make_mesh({"fsdp": -1, "tensor": 2})
+  assert dict(mesh.shape) == {"data": 1, "fsdp": 4, "tensor": 2}
+
+
+@pytest.mark.parametrize(
+  "shape, words",
+  [
+    ({"fsdp": 3}, "3 devices, but there are 8"),
+    ({"modell": 8}, "modell"),
+    ({"fsdp": -1, "tensor": -1}, "one axis"),
+    ({"fsdp": -1, "tensor": 3}, "devices"),
+  ],
+)
+def test_mesh_that_does_not_fit(shape, words):
+  with pytest.raises(ShardingError, match=words):
+    make_mesh(shape)
+
+
+def test_every_parameter_has_a_rule():
+  _, state = abstract(golden_data.config("forward_a"))
+  placed = abstract_with_sharding(state, make_mesh({"fsdp": 2, "tensor": 4}))
+  specs = {
+    path_name(path): var.get_value().sharding.spec
+    for path, var in nnx.to_flat_state(placed)
+  }
+  assert specs["llama/layers/q_proj/w"] == (None, "fsdp", "tensor", None)
+  assert specs["llama/embedding"] == ("tensor", "fsdp")
+  assert specs["encoder/blocks/fc2/w"] == (None, "tensor", "fsdp")
+
+
+def test_axis_without_a_rule_names_the_parameter():
+  with pytest.raises(ShardingError, match=r"a/b.*'colour'.*RULES"):
+    spec_of(("embed", "colour"), "a/b")
+
+
+def test_parameter_without_axes_is_named():
+  with nnx.use_eager_sharding(False):
+    layer = nnx.Linear(2, 2, rngs=nnx.Rngs(0))
+  with pytest.raises(ShardingError, match=r"kernel|bias"):
+    abstract_with_sharding(nnx.state(layer), make_mesh({"fsdp": 8}))
+
+
+def test_size_that_does_not_divide_is_named():
+  _, state = abstract(golden_data.config("forward_b"))  # width 48, 3 heads
+  with pytest.raises(ShardingError, match=r"divide into 8 parts.*tensor"):
+    abstract_with_sharding(state, make_mesh({"tensor": 8}))
+
+
+def test_split_by_path():
+  _, state = abstract(golden_data.config("forward_a"))
+  trainable, frozen = split_params(state, ("^projector/", "/lora_[ab]$"))
+  names = {path_name(p) for p, _ in nnx.to_flat_state(trainable)}
+  assert names == {
+    "projector/w",
+    "projector/b",
+    *(f"llama/layers/{q}_proj/lora_{x}" for q in "qv" for x in "ab"),
+  }
+  both = nnx.merge_state(trainable, frozen)
+  assert jax.tree.structure(both) == jax.tree.structure(state)
+
+
+@pytest.mark.parametrize("patterns", [(), ("^projector/", "^projektor/")])
+def test_pattern_that_matches_nothing_is_named(patterns):
+  _, state = abstract(golden_data.config("forward_a"))
+  with pytest.raises(PartitionError, match=r"projektor|empty"):
+    split_params(state, patterns)
+
+
+def test_moments_lie_as_their_parameters():
+  from ltu_jax.train_state import abstract_params, abstract_state
+
+  mesh = make_mesh({"fsdp": 2, "tensor": 4})
+  params = abstract_params(golden_data.config("forward_a"), mesh)
+  trainable, _ = split_params(params, ("^encoder/",))
+  state = abstract_state(trainable, mesh)
+  same = jax.tree.map(
+    lambda p, m, v: p.sharding == m.sharding == v.sharding,
+    state["trainable"],
+    state["opt"].mu,
+    state["opt"].nu,
+  )
+  assert all(jax.tree.leaves(same))
+  assert state["step"].dtype == jnp.int32

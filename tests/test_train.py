@@ -1,0 +1,201 @@
+"""The whole experiment at the smallest size, on generated sounds."""
+
+import json
+import sys
+
+import jax
+import numpy as np
+import pytest
+from absl.testing import flagsaver
+from flax import nnx
+
+from configs import quickstart
+from ltu_jax import main, metrics, train
+from ltu_jax.checkpoint import CheckpointError
+from ltu_jax.config import ConfigError
+from ltu_jax.train_state import PartitionError
+from ltu_jax.workdir import load_trained
+
+sys.path.insert(0, "tests/openaqa")
+import made_up_sounds
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+  """A folder of tones in classes, and a place for the data set made of it."""
+  root = tmp_path_factory.mktemp("sounds")
+  made_up_sounds.write_folder(root / "classes")
+  return root
+
+
+def tiny(sounds, **changes):
+  config = quickstart.get_config()
+  config.data.update(
+    dir=str(sounds / "data"),
+    sounds_dir=str(sounds / "classes"),
+    num_train=12,
+    num_test=8,
+    batch_size=8,
+    max_tokens=64,
+  )
+  config.tokenizer.vocab_size = 330
+  for part in (config.model.encoder, config.model.llama):
+    part.update(dim=16)
+  config.model.encoder.update(depth=1, patch_mels=64, patch_frames=64)
+  config.model.projector.time_pool = 1
+  config.model.llama.update(
+    layers=1, mlp_dim=16, heads=2, kv_heads=2, head_dim=8
+  )
+  config.model.lora.rank = 2
+  for stage in config.stages.values():
+    stage.update(steps=3, warmup_steps=1, max_tokens=0, peak_lr=1e-2)
+  config.eval.update(stage_items=4, final_items=4, max_new_tokens=8)
+  config.log_every = 1
+  config.checkpoint_every = 1
+  config.update(changes)
+  return config
+
+
+def weights(workdir) -> dict[str, np.ndarray]:
+  model = load_trained(workdir).model
+  return {
+    jax.tree_util.keystr(path): np.asarray(x)
+    for path, x in jax.tree_util.tree_leaves_with_path(nnx.state(model))
+  }
+
+
+@pytest.fixture(scope="module")
+def whole(sounds, tmp_path_factory):
+  """A run that nobody disturbed."""
+  workdir = tmp_path_factory.mktemp("whole")
+  train.run(tiny(sounds), str(workdir))
+  return workdir
+
+
+def test_a_run_leaves_everything(whole):
+  lines = [json.loads(x) for x in (whole / "metrics.jsonl").open()]
+  assert [(x["stage"], x["step"]) for x in lines] == [
+    (stage, step) for stage in range(5) for step in (1, 2, 3)
+  ]
+  assert all(x["loss"] > 0 and x["grad_norm"] > 0 for x in lines)
+  assert lines[0]["lr"] == 0 and lines[1]["lr"] == pytest.approx(1e-2)
+  for name in ("report.json", "report.md", "curves.png", "tokenizer.model"):
+    assert (whole / name).stat().st_size > 100
+  for stage in range(5):
+    assert (whole / f"checkpoints/stage{stage}/3").is_dir()
+
+
+def test_stages_train_only_their_part(whole, sounds):
+  """Stage 1 changes the projection alone: its checkpoint holds nothing else."""
+  from ltu_jax.checkpoint import Checkpoints
+
+  with Checkpoints(whole / "checkpoints/stage1", read_only=True) as saved:
+    assert saved.metadata()["stage"] == 1
+    found = saved._describe(3).metadata["trainable"]
+  assert set(found) == {"projector"}
+
+
+def test_killed_and_started_again_gives_the_same_bits(
+  whole, sounds, tmp_path, monkeypatch, capsys
+):
+  write = metrics.Metrics.write
+
+  def dies(self, stage, step, values):
+    if (stage, step) == (2, 2):
+      raise KeyboardInterrupt
+    write(self, stage, step, values)
+
+  with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    patch.setattr(metrics.Metrics, "write", dies)
+    train.run(tiny(sounds), str(tmp_path))
+  train.run(tiny(sounds), str(tmp_path))
+  out = capsys.readouterr().out
+  assert "stage 1: finished before" in out
+  assert "stage 2: going on at step" in out
+  got, want = weights(tmp_path), weights(whole)
+  assert got.keys() == want.keys()
+  for name in want:
+    np.testing.assert_array_equal(got[name], want[name], err_msg=name)
+  read = lambda w: [
+    (x["stage"], x["step"], x["loss"])
+    for x in map(json.loads, (w / "metrics.jsonl").open())
+  ]
+  assert read(tmp_path) == read(whole)
+
+
+def test_finished_run_is_only_reported_again(whole, sounds, capsys):
+  before = (whole / "metrics.jsonl").read_bytes()
+  train.run(tiny(sounds), str(whole))
+  assert "stage 4: finished before" in capsys.readouterr().out
+  assert (whole / "metrics.jsonl").read_bytes() == before
+
+
+def test_eight_devices_give_the_numbers_of_one(
+  whole, sounds, tmp_path, monkeypatch
+):
+  config = tiny(sounds)
+  config.stages = {"stage0": config.stages.stage0.to_dict()}
+  config.eval.update(stage_items=0, final_items=0)
+  config.mesh = {"data": 2, "fsdp": 2, "tensor": 2}
+  train.run(config, str(tmp_path / "eight"))
+  one = jax.devices()[:1]
+  monkeypatch.setattr(jax, "device_count", lambda: 1)
+  monkeypatch.setattr(train, "make_mesh", lambda shape: _mesh(one))
+  config.mesh = {"data": 1, "fsdp": 1, "tensor": 1}
+  train.run(config, str(tmp_path / "one"))
+  losses = [
+    [json.loads(x)["loss"] for x in (tmp_path / w / "metrics.jsonl").open()]
+    for w in ("eight", "one")
+  ]
+  # float32, summed in another order over the devices; losses near 6.
+  np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+def _mesh(devices):
+  from ltu_jax.sharding import make_mesh
+
+  return make_mesh({}, devices)
+
+
+def test_another_config_on_the_same_workdir_is_refused(whole, sounds):
+  config = tiny(sounds)
+  config.stages.stage2.peak_lr = 0.5
+  with pytest.raises(ConfigError, match=r"stage2\.peak_lr: 0\.01 -> 0\.5"):
+    train.run(config, str(whole))
+
+
+@pytest.mark.parametrize(
+  "change, error, words",
+  [
+    ({"data.batch_size": 6}, ConfigError, "6 rows cannot be cut over the 8"),
+    ({"data.micro_batches": 3}, ConfigError, "no multiple"),
+    ({"log_every": 0}, ConfigError, "log_every is 0"),
+    ({"model.llama.heads": 3}, ConfigError, "model.llama.*kv_heads"),
+    ({"stages.stage1.warmup_steps": 9}, ConfigError, "stage1.warmup_steps"),
+    ({"stages.stage1.trainable": ("^projektor/",)}, PartitionError, "projekt"),
+    ({"tokenizer.model": "none.model"}, ConfigError, "none.model"),
+    ({"base": "nowhere"}, CheckpointError, "nowhere"),
+  ],
+)
+def test_bad_config_is_one_clear_error(sounds, tmp_path, change, error, words):
+  config = tiny(sounds)
+  config.unlock()
+  config.update_from_flattened_dict(change)
+  with pytest.raises(error, match=words):
+    train.run(config, str(tmp_path / "run"))
+
+
+def test_ask_says_how_to_train(tmp_path):
+  with pytest.raises(CheckpointError, match=r"no run.*ltu_jax\.main"):
+    load_trained(tmp_path)
+
+
+def test_main_ends_user_errors_with_status_two(whole, sounds, capsys):
+  config = tiny(sounds, log_every=0)
+  with (
+    flagsaver.flagsaver((main._WORKDIR, str(whole))),
+    pytest.raises(SystemExit) as exit_info,
+  ):
+    main.train_run(config, str(whole))
+  assert exit_info.value.code == 2
+  assert capsys.readouterr().err.startswith("error: config.log_every is 0")
