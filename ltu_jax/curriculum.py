@@ -29,6 +29,10 @@ AUDIO_AND_ADAPTERS = ("^encoder/", "^projector/", "/lora_[ab]$")
 """What stages 2 to 4 train."""
 
 
+class CurriculumError(ValueError):
+  """A stage that cannot run; the message names its field."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Stage:
   """One stage of the curriculum.
@@ -64,21 +68,21 @@ class Stage:
     """Steps of the schedule: ceil(epochs * (questions // batch)).
 
     Raises:
-      ValueError: too few questions for one batch, a warm-up or a hand-off that
-        is longer than the stage; each names its field.
+      CurriculumError: too few questions for one batch, a warm-up or a hand-off
+        that is longer than the stage; each names its field.
     """
     steps = self.steps
     if not steps:
       steps = math.ceil(self.epochs * (num_questions // batch_size))
     if steps < 1:
-      raise ValueError(
+      raise CurriculumError(
         f"stage {self.number}: {num_questions} questions and {self.epochs} "
         f"epochs give no step of {batch_size} questions; set "
         f"config.stages.stage{self.number}.steps or a smaller batch_size"
       )
     for field in ("warmup_steps", "handoff_step"):
       if getattr(self, field) > steps:
-        raise ValueError(
+        raise CurriculumError(
           f"config.stages.stage{self.number}.{field} is "
           f"{getattr(self, field)}, but the stage has {steps} steps"
         )

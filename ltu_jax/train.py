@@ -30,7 +30,7 @@ from ltu_jax.checkpoint import (
   base_metadata,
   save_base,
 )
-from ltu_jax.curriculum import Stage
+from ltu_jax.curriculum import CurriculumError, Stage
 from ltu_jax.data import prepare
 from ltu_jax.data.openaqa import Batches
 from ltu_jax.data.question_source import QuestionSource
@@ -69,6 +69,7 @@ from ltu_jax.workdir import (
 USER_ERRORS = (
   AudioError,
   config_lib.ConfigError,
+  CurriculumError,
   CheckpointError,
   ShardingError,
   PartitionError,

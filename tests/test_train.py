@@ -13,6 +13,7 @@ from configs import quickstart
 from ltu_jax import main, metrics, train
 from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.config import ConfigError
+from ltu_jax.curriculum import CurriculumError
 from ltu_jax.train_state import PartitionError
 from ltu_jax.workdir import load_trained
 
@@ -171,7 +172,7 @@ def test_another_config_on_the_same_workdir_is_refused(whole, sounds):
     ({"data.micro_batches": 3}, ConfigError, "no multiple"),
     ({"log_every": 0}, ConfigError, "log_every is 0"),
     ({"model.llama.heads": 3}, ConfigError, "model.llama.*kv_heads"),
-    ({"stages.stage1.warmup_steps": 9}, ConfigError, "stage1.warmup_steps"),
+    ({"stages.stage1.warmup_steps": 9}, CurriculumError, "stage1.warmup_steps"),
     ({"stages.stage1.trainable": ("^projektor/",)}, PartitionError, "projekt"),
     ({"tokenizer.model": "none.model"}, ConfigError, "none.model"),
     ({"base": "nowhere"}, CheckpointError, "nowhere"),
