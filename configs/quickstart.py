@@ -3,47 +3,46 @@ r"""A small LTU trained from nothing on real sounds, on a laptop's CPU.
   python -m ltu_jax.main --config=configs/quickstart.py \
     --workdir=runs/quickstart
 
-No pretrained weights can stand behind it, so a stage 0 makes what LTU starts
-from: an encoder that has heard labelled sounds (CAV-MAE in the paper) and a
-decoder that knows the language of the questions (Vicuna). Stages 1 to 4 are the
-paper's: the same tasks and trainable parts, shorter and at higher rates.
+No pretrained decoder can stand behind it, so a stage 0 makes one: it reads the
+text of the questions and answers without any sound (Vicuna in the paper).
+Stages 1 to 4 are the paper's: the same tasks and trainable parts, shorter and
+at higher rates. The encoder starts from nothing too (CAV-MAE in the paper) and
+learns to hear in stage 2.
 """
 
 import ml_collections
 
 from configs import base
 from ltu_jax import curriculum
+from ltu_jax.config import fields
 
-WHOLE_MODEL = (
-  "^encoder/",
-  "^projector/",
+DECODER = (
   "^llama/(embedding|lm_head|norm)",
   "^llama/layers/.*/(w|scale)$",
 )
-"""Everything but the adapters."""
+"""All of the decoder but the adapters."""
 
 
 def _stages() -> dict[str, dict]:
   """Stage 0, and the paper's stages at this size."""
-  from ltu_jax.config import fields
-
   published = {s.number: fields(s) for s in curriculum.PUBLISHED}
-  short = dict(steps=0, handoff_step=0, warmup_steps=20, peak_lr=7e-4)
+  short = dict(handoff_step=0, warmup_steps=20, peak_lr=1e-3)
   return {
     "stage0": fields(
       curriculum.Stage(
         0,
-        "an ear and a tongue to start from",
-        trainable=WHOLE_MODEL,
-        peak_lr=1.5e-3,
+        "text alone, to have a decoder",
+        trainable=DECODER,
+        peak_lr=2e-3,
         warmup_steps=50,
-        steps=1100,
+        steps=600,
+        audio=False,
       )
     ),
-    "stage1": published[1] | short | dict(steps=60, peak_lr=1e-3),
-    "stage2": published[2] | short | dict(steps=250),
-    "stage3": published[3] | short | dict(steps=300),
-    "stage4": published[4] | short | dict(steps=350),
+    "stage1": published[1] | short | dict(steps=50),
+    "stage2": published[2] | short | dict(steps=1400),
+    "stage3": published[3] | short | dict(steps=600),
+    "stage4": published[4] | short | dict(steps=600),
   }
 
 
