@@ -1,4 +1,4 @@
-"""The README's quick start, for real: fetch, build, train, be killed, answer."""
+"""The README quick start, for real: fetch, train, be killed, go on, answer."""
 
 import json
 import os
