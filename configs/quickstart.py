@@ -35,14 +35,14 @@ def _stages() -> dict[str, dict]:
         trainable=DECODER,
         peak_lr=2e-3,
         warmup_steps=50,
-        steps=600,
+        steps=500,
         audio=False,
       )
     ),
     "stage1": published[1] | short | dict(steps=50),
-    "stage2": published[2] | short | dict(steps=1400),
-    "stage3": published[3] | short | dict(steps=600),
-    "stage4": published[4] | short | dict(steps=600),
+    "stage2": published[2] | short | dict(steps=1400, peak_lr=1.5e-3),
+    "stage3": published[3] | short | dict(steps=400),
+    "stage4": published[4] | short | dict(steps=400),
   }
 
 

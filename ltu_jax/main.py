@@ -1,5 +1,6 @@
 """python -m ltu_jax.main --config=configs/quickstart.py --workdir=runs/x."""
 
+import re
 import sys
 
 import ml_collections
@@ -20,6 +21,10 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f"unknown arguments {argv[1:]}; flags start with --")
   # Orbax and TFDS say much that buries the progress lines.
   logging.set_verbosity(logging.WARNING)
+  try:
+    _CONFIG.value.keys()
+  except OSError as error:  # raised by the first use of a missing config
+    sys.exit(_fail(f"--config: {error.__cause__ or error}"))
   train_run(_CONFIG.value, _WORKDIR.value)
 
 
@@ -30,14 +35,29 @@ def train_run(config: ml_collections.ConfigDict, workdir: str) -> None:
   try:
     train.run(config, workdir)
   except train.USER_ERRORS as error:
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(_fail(str(error)))
+
+
+def _parse(argv: list[str]) -> list[str]:
+  """Reads the flags; an unknown config field ends with one line, status 2."""
+  try:
+    return app.parse_flags_with_usage(argv)
+  except AttributeError as error:
+    # ml_collections quotes its message, which names the nearest field, twice.
+    words = re.sub(r"[\\']", "", str(error).replace("\\n", ". "))
+    sys.exit(_fail(f"--config: no field {words}"))
+
+
+def _fail(message: str) -> int:
+  """Prints a user's error; returns the exit status for it."""
+  print(f"error: {message}", file=sys.stderr)
+  return 2
 
 
 def run() -> None:
   """Entry point: reads flags, then runs main."""
   flags.mark_flags_as_required(["config", "workdir"])
-  app.run(main)
+  app.run(main, flags_parser=_parse)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,41 @@
+"""The command line of training, in a process of its own."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize(
+  "flags, words",
+  [
+    (["--config.data.batchsize=3"], ["batchsize", '"batch_size"']),
+    (["--config.stages.stage2.peaklr=3"], ["peaklr", '"peak_lr"']),
+    (["--config.data.batch_size=abc"], ["config.data.batch_size", "abc"]),
+    (["--config=configs/nope.py"], ["configs/nope.py"]),
+    (["--config.log_every=0"], ["config.log_every is 0"]),
+    (["--workdri=x"], ["workdri", "workdir"]),
+  ],
+)
+def test_a_typo_is_one_error_without_a_traceback(tmp_path, flags, words):
+  found = subprocess.run(
+    [
+      sys.executable,
+      "-m",
+      "ltu_jax.main",
+      "--config=configs/quickstart.py",
+      f"--workdir={tmp_path / 'run'}",
+      *flags,
+    ],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+  )
+  assert found.returncode != 0
+  assert "Traceback" not in found.stderr
+  for word in words:
+    assert word in found.stderr
+  assert not (tmp_path / "run").exists()
