@@ -123,7 +123,9 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
           resume=(stage.number, done),
           enabled=jax.process_index() == 0,
         )
-      run_stage = _StageRun(config, stage, part, tokenizer, mesh, last)
+      run_stage = _StageRun(
+        config, stage, part, tokenizer, mesh, last, cfg.num_audio_tokens
+      )
       params = run_stage(graphdef, params, saved, metrics)
     _evaluate(config, graphdef, params, tokenizer, test_set, stage, metrics)
   if metrics is not None:
@@ -182,6 +184,7 @@ class _StageRun:
     tokenizer: SentencePieceTokenizer,
     mesh: Mesh,
     last_step: int,
+    audio_tokens: int,
   ):
     self.config, self.stage, self.mesh = config, stage, mesh
     self.last_step = last_step
@@ -195,6 +198,7 @@ class _StageRun:
       train_on_inputs=config.data.train_on_inputs,
       text_only=not stage.audio,
       drop_audio=config.data.drop_audio,
+      audio_tokens=audio_tokens,
       num_threads=config.data.num_threads,
     )
     # [micro-batches, rows, ...]: rows are cut over data and fsdp.

@@ -27,7 +27,7 @@ MIN_SAMPLES = 400
 """Samples of one 25 ms frame; a shorter clip has no features."""
 
 AUDIO_TOKENS = 32
-"""Positions that the audio takes up before the text."""
+"""Positions that the published model's audio takes up before the text."""
 
 
 def load_pcm(question: Question) -> tuple[np.ndarray, int]:
@@ -61,6 +61,7 @@ def make_row(
   max_tokens: int = MAX_TOKENS,
   train_on_inputs: bool = True,
   with_audio: bool = True,
+  audio_tokens: int = AUDIO_TOKENS,
 ) -> dict[str, np.ndarray]:
   """Returns one row of the batch: one clip and one question about it.
 
@@ -70,6 +71,7 @@ def make_row(
     max_tokens: T; a longer text is cut.
     train_on_inputs: Whether the prompt is a target too.
     with_audio: Otherwise a text-only row: zeros, of which none is valid.
+    audio_tokens: Positions that the model's audio takes up before the text.
 
   Returns:
     pcm int16 [N], num_samples int32 [], and of shape [T], padded on the right:
@@ -96,7 +98,7 @@ def make_row(
     "pcm": pcm,
     "num_samples": np.int32(num_samples),
     "tokens": np.pad(tokens, pad, constant_values=tokenizer.pad_id),
-    "positions": np.pad(AUDIO_TOKENS + np.arange(n, dtype=np.int32), pad),
+    "positions": np.pad(audio_tokens + np.arange(n, dtype=np.int32), pad),
     "segment_ids": np.pad(np.ones(n, np.int32), pad),
     "loss_weights": np.pad(loss_weights, pad),
   }
@@ -116,6 +118,7 @@ class Batches:
     text_only: No row has audio, and no clip is decoded: for pretraining a
       language model on the text.
     drop_audio: Probability that a row is made text-only.
+    audio_tokens: Positions that the model's audio takes up before the text.
     num_threads: Threads that each make a batch ahead; 0 makes them when asked.
       Decoding a clip lets other threads run. Each holds a batch (B * 328 kB),
       and as many wait.
@@ -130,6 +133,7 @@ class Batches:
   train_on_inputs: bool = True
   text_only: bool = False
   drop_audio: float = 0.0
+  audio_tokens: int = AUDIO_TOKENS
   num_threads: int = 4
 
   def __post_init__(self):
@@ -140,22 +144,6 @@ class Batches:
       raise ValueError(f"batch_size must be positive, not {self.batch_size}")
     if not 0 <= self.drop_audio <= 1:
       raise ValueError(f"drop_audio must be in 0..1, not {self.drop_audio}")
-
-  def num_steps(self, epochs: float = 1.0) -> int:
-    """Returns the batches in some epochs, as published: the rest is dropped.
-
-    A batch may hold the end of one epoch and the start of the next.
-
-    Raises:
-      ValueError: If that is not one batch.
-    """
-    steps = int(epochs * self.source.num_rows) // self.batch_size
-    if not steps:
-      raise ValueError(
-        f"{epochs} epochs of {self.source.num_rows} questions do not fill one"
-        f" batch of {self.batch_size}"
-      )
-    return steps
 
   def dataset(self, host: int = 0, hosts: int = 1) -> grain.IterDataset:
     """Returns one host's share of the stream.
@@ -211,4 +199,5 @@ class Batches:
       max_tokens=self.max_tokens,
       train_on_inputs=self.train_on_inputs,
       with_audio=not (self.text_only or is_dropped),
+      audio_tokens=self.audio_tokens,
     )

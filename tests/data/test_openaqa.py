@@ -206,12 +206,9 @@ def test_drop_audio_takes_the_audio_of_a_share_of_rows():
     assert ((batch["num_samples"] == 0) == share).all()
 
 
-def test_num_steps_drops_what_does_not_fill_a_batch():
-  assert batches().num_steps() == 5
-  assert batches().num_steps(2) == 10
-  assert batches(batch_size=8).num_steps(0.5) == 1
-  with pytest.raises(ValueError, match=r"1\.0 epochs of 21 questions do not"):
-    batches(batch_size=22).num_steps()
+def test_text_begins_after_the_models_audio():
+  (batch,) = take(batches(audio_tokens=7).dataset(), 1)
+  assert (batch["positions"][:, 0] == 7).all()
 
 
 @pytest.mark.parametrize(
