@@ -26,7 +26,7 @@ DECODER = (
 def _stages() -> dict[str, dict]:
   """Stage 0, and the paper's stages at this size."""
   published = {s.number: fields(s) for s in curriculum.PUBLISHED}
-  short = dict(handoff_step=0, warmup_steps=20, peak_lr=1e-3)
+  short = dict(handoff_step=0, warmup_steps=20, peak_lr=1.5e-3)
   return {
     "stage0": fields(
       curriculum.Stage(
@@ -39,9 +39,9 @@ def _stages() -> dict[str, dict]:
         audio=False,
       )
     ),
-    "stage1": published[1] | short | dict(steps=50),
-    "stage2": published[2] | short | dict(steps=1400, peak_lr=1.5e-3),
-    "stage3": published[3] | short | dict(steps=400),
+    "stage1": published[1] | short | dict(steps=50, peak_lr=1e-3),
+    "stage2": published[2] | short | dict(steps=1400),
+    "stage3": published[3] | short | dict(steps=500),
     "stage4": published[4] | short | dict(steps=400),
   }
 
@@ -65,6 +65,8 @@ def get_config() -> ml_collections.ConfigDict:
     param_dtype="float32",
     **float32,
   )
+  # Narrow as the decoder is, rank 8 is too little to name several sounds.
+  config.model.lora.update(rank=32, alpha=64.0)
   config.augment = {"filter_db": 4.0, "mel_shift": 3}
   config.data.batch_size = 12
   config.data.max_tokens = 80
