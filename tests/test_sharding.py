@@ -38,7 +38,7 @@ def test_every_parameter_has_a_rule():
   _, state = abstract(golden_data.config("forward_a"))
   placed = abstract_with_sharding(state, make_mesh({"fsdp": 2, "tensor": 4}))
   specs = {
-    path_name(path): var.get_value().sharding.spec
+    path_name(path): tuple(var.get_value().sharding.spec)
     for path, var in nnx.to_flat_state(placed)
   }
   assert specs["llama/layers/q_proj/w"] == (None, "fsdp", "tensor", None)

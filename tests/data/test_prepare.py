@@ -121,7 +121,7 @@ def test_unknown_names(data):
 
 
 def test_sounds_dir_of_another_data_set(data):
-  check_error(data | {"name": "mnist"}, "mnist takes no sounds")
+  check_error(data | {"name": "mnist"}, "mnist does not take it")
 
 
 def test_built_from_something_else(data):
