@@ -14,14 +14,13 @@ from typing import Any
 
 import jax
 import numpy as np
-import tensorflow_datasets as tfds
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import tfds_builders  # noqa: F401  (registers openaqa with TFDS)
 from ltu_jax.audio.decode import decode
 from ltu_jax.audio.fbank import log_mel
+from tfds_builders.openaqa.openaqa_dataset_builder import Builder
 
 _ROWS = 16
 
@@ -54,7 +53,7 @@ def main() -> None:
   parser.add_argument("--data_dir", default=None, help="TFDS's folder")
   parser.add_argument("--c", type=float, default=0.1, help="inverse L2 weight")
   args = parser.parse_args()
-  builder = tfds.builder("openaqa/mini", data_dir=args.data_dir)
+  builder = Builder(config="mini", data_dir=args.data_dir)
   builder.download_and_prepare()
   train, test = (
     statistics(builder.as_data_source(split)) for split in ("train", "test")

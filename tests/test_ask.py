@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import soundfile
 from flax import nnx
-from random_model import random_model
 
 import golden_data
 from configs import base
@@ -23,6 +22,7 @@ from ltu_jax.data.prompts import build_prompt
 from ltu_jax.data.tokenizer import SentencePieceTokenizer
 from ltu_jax.train_state import overlay, split_params
 from ltu_jax.workdir import Workdir
+from random_model import random_model
 
 QUESTION = "What can be heard?"
 

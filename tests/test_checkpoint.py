@@ -1,90 +1,21 @@
 """Checkpoints: bit-exact, atomic, resumable, on any mesh, clear when wrong."""
 
-import gc
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from ltu_jax import checkpoint, tree_names
+from checkpoint_states import abstract, bits, make_iterator, make_state, mesh
+from ltu_jax import checkpoint
 from ltu_jax.checkpoint import CheckpointError, Checkpoints
-
-
-def mesh(*shape):
-  devices = np.array(jax.devices()[: np.prod(shape)]).reshape(shape)
-  return Mesh(devices, ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2)
-
-
-def shardings(tree, on):
-  """The first axis over fsdp where it divides, else replicated."""
-
-  def one(x):
-    divides = x.ndim and x.shape[0] % on.shape["fsdp"] == 0
-    return NamedSharding(on, P("fsdp") if divides else P())
-
-  return jax.tree.map(one, tree)
-
-
-def make_state(on, seed=0, step=30):
-  """A state as training has it: bf16 and float32, optax chain, a typed key."""
-  key = jax.random.key(seed)
-  a, b = jax.random.split(key)
-  trainable = {
-    "lora": {"a": jax.random.normal(a, (2, 64, 8))},
-    "projector": {
-      "kernel": jax.random.normal(b, (16, 24), jnp.bfloat16),
-      "bias": jnp.array([jnp.nan, -0.0, 1e-40]),
-    },
-  }
-  tx = optax.chain(
-    optax.clip_by_global_norm(1.0), optax.adamw(lambda s: 1e-3 * s)
-  )
-  opt = tx.init(trainable)
-  opt = jax.tree.map(lambda x: x + 1, opt)
-  state = {
-    "trainable": trainable,
-    "opt": opt,
-    "step": jnp.int32(step),
-    "rng": jax.random.key(7),
-  }
-  return jax.device_put(state, shardings(state, on))
-
-
-def abstract(state, on):
-  return jax.tree.map(
-    lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-    state,
-    shardings(state, on),
-  )
-
-
-def make_iterator(seed=0):
-  data = grain.MapDataset.range(1000).seed(seed).shuffle().repeat().batch(4)
-  return iter(
-    data.to_iter_dataset(
-      grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
-    )
-  )
-
-
-def bits(tree):
-  """Bytes of every leaf: NaN and -0 count too."""
-  data = lambda x: (
-    jax.random.key_data(x)
-    if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
-    else x
-  )
-  return [np.asarray(data(x)).tobytes() for x in jax.tree.leaves(tree)]
 
 
 @pytest.mark.parametrize("shape", [(1, 8), (4, 2), (1, 1)])
@@ -248,13 +179,6 @@ def test_a_step_that_is_not_there(saved):
     checkpoints.load_trainable({}, step=6)
 
 
-@pytest.fixture
-def drop_orbax_rest():
-  """Orbax leaves coroutines of other arrays behind when one is unreadable."""
-  yield
-  gc.collect()
-
-
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
 @pytest.mark.usefixtures("drop_orbax_rest")
@@ -333,73 +257,3 @@ def test_leaves_must_be_arrays(tmp_path):
     pytest.raises(CheckpointError, match="step of the state is a int"),
   ):
     checkpoints.save(1, state, None, force=True)
-
-
-def test_base_round_trip_hash_and_mesh(tmp_path):
-  tree = make_state(mesh(2, 4))["trainable"]
-  path = tmp_path / "base"
-  content_hash = checkpoint.save_base(path, tree, {"source": "random"})
-  assert content_hash == tree_names.tree_hash(jax.device_get(tree))
-  # The same weights again are no error: a restarted run does this.
-  assert checkpoint.save_base(path, tree, {}) == content_hash
-  wanted = abstract(tree, mesh(1, 2))
-  got, metadata = checkpoint.load_base(path, wanted, content_hash)
-  assert bits(got) == bits(tree)
-  assert metadata == {"source": "random", "content_hash": content_hash}
-  assert checkpoint.base_metadata(path) == metadata
-
-
-def test_hash_sees_names_dtypes_shapes_and_bytes():
-  x = np.arange(6, dtype=np.float32)
-  trees = [
-    {"a": x},
-    {"b": x},
-    {"a": x.reshape(2, 3)},
-    {"a": x.view(np.int32)},
-    {"a": x + 1},
-    {"a": {"a": x}},
-  ]
-  assert len({tree_names.tree_hash(tree) for tree in trees}) == len(trees)
-  assert tree_names.tree_hash({"a": x, "b": x}) == tree_names.tree_hash(
-    {"b": x, "a": x}
-  )
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.usefixtures("drop_orbax_rest")
-def test_base_errors(tmp_path):
-  tree = {"w": jax.random.normal(jax.random.key(0), (64, 64)), "v": jnp.ones(2)}
-  wanted = abstract(tree, mesh(1, 1))
-  path = tmp_path / "base"
-  with pytest.raises(CheckpointError, match="base: there are no base weights"):
-    checkpoint.load_base(path, wanted)
-  # What a save leaves that was killed before its last rename.
-  rest = tmp_path / "base.orbax-checkpoint-tmp"
-  rest.mkdir()
-  (rest / "_METADATA").write_text("{}")
-  with pytest.raises(CheckpointError, match="base: there are no base weights"):
-    checkpoint.load_base(path, wanted)
-  checkpoint.save_base(path, tree, {})
-  assert not rest.exists()
-  with pytest.raises(CheckpointError, match="holds other base weights"):
-    checkpoint.save_base(path, {"w": jnp.zeros((2, 3))}, {})
-  with pytest.raises(
-    CheckpointError, match="trained on base weights with hash"
-  ):
-    checkpoint.load_base(path, wanted, "0" * 64)
-  other = {"w": jnp.ones((3, 3)), "u": jnp.ones(2)}
-  with pytest.raises(CheckpointError) as e:
-    checkpoint.load_base(path, abstract(other, mesh(1, 1)))
-  names = [line.split()[0] for line in str(e.value).splitlines()[2:]]
-  assert names == ["u", "v", "w"]
-  with pytest.raises(CheckpointError, match="base has the key 1"):
-    checkpoint.save_base(tmp_path / "other", {1: jnp.ones(1)}, {})
-  (tmp_path / "text").mkdir()
-  with pytest.raises(CheckpointError, match="text: "):
-    checkpoint.load_base(tmp_path / "text", wanted)
-  for part in (path / "state" / "ocdbt.process_0" / "d").iterdir():
-    os.truncate(part, 3)
-  with pytest.raises(
-    CheckpointError, match="base: the base weights are damaged"
-  ):
-    checkpoint.load_base(path, wanted)

@@ -6,11 +6,11 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
-from random_model import random_model
 
 import golden_data
 from ltu_jax import decoding, generate, sampling, sharding
 from ltu_jax.audio.fbank import log_mel
+from random_model import random_model
 
 CASES = [
   (name, key.split("/")[1])

@@ -10,6 +10,9 @@ import sys
 import pytest
 import soundfile
 
+from ltu_jax.audio.decode import decode
+from tfds_builders.openaqa.openaqa_dataset_builder import Builder
+
 ROOT = pathlib.Path(__file__).parent.parent
 
 
@@ -78,14 +81,8 @@ def test_quickstart_learns_to_hear(tmp_path):
 
 def _held_out_clip(tmp_path: pathlib.Path) -> pathlib.Path:
   """Writes a test scene as a stereo wav file."""
-  import tensorflow_datasets as tfds
-
-  import tfds_builders  # noqa: F401  (registers the builder)
-  from ltu_jax.audio.decode import decode
-
-  source = tfds.data_source(
-    "openaqa/mini", split="test", data_dir=tmp_path / "data"
-  )
+  builder = Builder(config="mini", data_dir=tmp_path / "data")
+  source = builder.as_data_source("test")
   pcm = decode(source[0]["audio"])
   path = tmp_path / "clip.wav"
   soundfile.write(path, pcm.repeat(2).reshape(-1, 2), 16000)

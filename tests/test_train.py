@@ -3,12 +3,12 @@
 import json
 
 import jax
-import made_up_sounds
 import numpy as np
 import pytest
 from absl.testing import flagsaver
 from flax import nnx
 
+import made_up_sounds
 from configs import quickstart
 from ltu_jax import main, metrics, train
 from ltu_jax.checkpoint import CheckpointError

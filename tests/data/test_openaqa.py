@@ -6,11 +6,11 @@ import itertools
 import pathlib
 import pickle
 
-import made_up_clips
 import numpy as np
 import pytest
 import soundfile
 
+import made_up_clips
 from ltu_jax.audio import fbank
 from ltu_jax.audio.decode import AudioError
 from ltu_jax.data import openaqa, tokenizer

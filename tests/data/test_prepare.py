@@ -4,11 +4,11 @@ import subprocess
 import sys
 import threading
 
-import made_up_clips
 import numpy as np
 import pytest
 import soundfile
 
+import made_up_clips
 from ltu_jax.data import prepare, prompts
 from ltu_jax.data.question_source import QuestionSource
 from tfds_builders.openaqa import fetch, openaqa_dataset_builder

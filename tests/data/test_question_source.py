@@ -6,11 +6,11 @@ import subprocess
 import sys
 import textwrap
 
-import made_up_clips
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+import made_up_clips
 from ltu_jax.data.question_source import QuestionIndex, QuestionSource
 
 

@@ -5,7 +5,6 @@ import io
 import numpy as np
 import pytest
 import soundfile
-from random_model import random_model
 
 import golden_data
 from configs import base
@@ -16,6 +15,7 @@ from ltu_jax.data.prompts import build_prompt
 from ltu_jax.data.question_source import Question
 from ltu_jax.data.tokenizer import SentencePieceTokenizer
 from ltu_jax.evaluate.answering import answerer
+from random_model import random_model
 
 
 @pytest.fixture(scope="module")

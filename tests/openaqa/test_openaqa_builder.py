@@ -8,12 +8,12 @@ import re
 import subprocess
 import sys
 
-import made_up_sounds
 import numpy as np
 import pytest
 import soundfile
 import tensorflow_datasets as tfds
 
+import made_up_sounds
 import tfds_builders
 from tfds_builders.openaqa import question_index
 

@@ -6,10 +6,10 @@ Letters: S samples of a scene.
 import collections
 import itertools
 
-import made_up_sounds
 import numpy as np
 import pytest
 
+import made_up_sounds
 from tfds_builders.openaqa import scenes
 
 _TENTH = 1600

@@ -7,11 +7,11 @@ import io
 import re
 import struct
 
-import made_up_sounds
 import numpy as np
 import pytest
 import soundfile
 
+import made_up_sounds
 from ltu_jax.aqa import records
 from ltu_jax.audio.decode import AudioError
 from tfds_builders.openaqa import acoustics, fetch, sounds
