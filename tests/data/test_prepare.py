@@ -71,7 +71,7 @@ def test_recordings_are_those_of_the_splits(data):
   assert len(listed["test"]) == 3
 
 
-def test_one_of_two_builds_and_the_other_waits(data, capsys, monkeypatch):
+def test_one_of_two_builds_and_the_other_waits(data, monkeypatch):
   build, started, go_on = prepare._build, threading.Event(), threading.Event()
 
   def slow_build(*args):
@@ -80,6 +80,15 @@ def test_one_of_two_builds_and_the_other_waits(data, capsys, monkeypatch):
     build(*args)
 
   monkeypatch.setattr(prepare, "_build", slow_build)
+  # capsys loses what another thread prints while it is read.
+  lines, waiting = [], threading.Event()
+
+  def record(text, **_):
+    lines.append(text)
+    if "another process builds openaqa/mini; waiting" in text:
+      waiting.set()
+
+  monkeypatch.setattr(prepare, "print", record, raising=False)
   opened = []
   threads = [
     threading.Thread(target=lambda: opened.append(prepare.open_splits(data)))
@@ -88,15 +97,11 @@ def test_one_of_two_builds_and_the_other_waits(data, capsys, monkeypatch):
   threads[0].start()
   assert started.wait(60)
   threads[1].start()
-  out = ""
-  while "another process builds openaqa/mini; waiting" not in out:
-    assert threads[1].is_alive()
-    out += capsys.readouterr().out
+  assert waiting.wait(60)
   go_on.set()
   for thread in threads:
     thread.join()
-  out += capsys.readouterr().out
-  assert out.count("data: building") == 1
+  assert sum("data: building" in line for line in lines) == 1
   assert len(opened) == 2
 
 
