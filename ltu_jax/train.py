@@ -13,7 +13,7 @@ import math
 import pathlib
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +52,7 @@ from ltu_jax.sharding import (
 )
 from ltu_jax.train_state import (
   PartitionError,
+  abstract_params,
   abstract_state,
   init_params,
   new_state,
@@ -94,8 +95,10 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
   stages = config_lib.stages(config)
   mesh = make_mesh(config.mesh)
   folder = Workdir(pathlib.Path(workdir))
-  folder.record_config(config)
+  folder.check_config(config)
   train_set, test_set = prepare.open_splits(config.data)
+  _validate(config, stages, mesh, train_set)
+  folder.record_config(config)
   tokenizer = _tokenizer(config, folder, train_set)
   cfg = config_lib.model_config(config, tokenizer.vocab_size)
   graphdef, _ = abstract(cfg)
@@ -138,16 +141,41 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
   )
 
 
+def _validate(
+  config: ml_collections.ConfigDict,
+  stages: Sequence[Stage],
+  mesh: Mesh,
+  source: QuestionSource,
+) -> None:
+  """Finds what cannot run before anything is written or compiled."""
+  if (
+    config.tokenizer.model
+    and not pathlib.Path(config.tokenizer.model).is_file()
+  ):
+    raise config_lib.ConfigError(
+      f"config.tokenizer.model: no file {config.tokenizer.model}"
+    )
+  if config.base:
+    base_metadata(config.base)
+  params = abstract_params(config_lib.model_config(config), mesh)
+  for stage in stages:
+    split_params(params, stage.trainable)
+    try:
+      part = source.select(tasks=stage.tasks or None)
+    except ValueError as error:
+      raise config_lib.ConfigError(
+        f"config.stages.stage{stage.number}.tasks: {error}"
+      ) from error
+    stage.last_step(part.num_rows, config.data.batch_size)
+
+
 def _tokenizer(
   config: ml_collections.ConfigDict, folder: Workdir, source: QuestionSource
 ) -> SentencePieceTokenizer:
   """The run's tokenizer: its own, else the config's, else a new one."""
   if not folder.tokenizer.exists():
     if config.tokenizer.model:
-      path = pathlib.Path(config.tokenizer.model)
-      if not path.is_file():
-        raise config_lib.ConfigError(f"config.tokenizer.model: no file {path}")
-      shutil.copyfile(path, folder.tokenizer)
+      shutil.copyfile(config.tokenizer.model, folder.tokenizer)
     else:
       print("training a tokenizer on the questions ...", flush=True)
       prepare.train_tokenizer(
@@ -164,7 +192,6 @@ def _base(
 ) -> tuple[nnx.State, str]:
   """Base weights on the mesh, and their hash."""
   if config.base and not folder.base.exists():
-    base_metadata(config.base)  # a clear error before a link to nothing
     folder.base.symlink_to(pathlib.Path(config.base).absolute())
   if not folder.base.exists():
     params = init_params(cfg, mesh, jax.random.key(config.seed))

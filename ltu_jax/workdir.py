@@ -63,26 +63,29 @@ class Workdir:
     """The folder of a stage's checkpoints."""
     return self.root / "checkpoints" / f"stage{stage.number}"
 
-  def record_config(self, config: ml_collections.ConfigDict) -> None:
-    """Writes the config, or checks that it is the one of this run.
+  def check_config(self, config: ml_collections.ConfigDict) -> None:
+    """Checks that a run that was started here had this config.
 
     Raises:
       ConfigError: the folder is of a run with another config; names each
         field that differs.
     """
-    new = json.loads(config.to_json())
-    if self.config.exists():
-      old = self.read_config()
-      keep = lambda c: {k: v for k, v in c.items() if k not in _FREE}
-      if lines := config_lib.differences(keep(old), keep(new)):
-        raise config_lib.ConfigError(
-          f"{self.root} is of a run with another config:\n  "
-          + "\n  ".join(lines)
-          + "\nSet these back, or choose another --workdir."
-        )
+    if not self.config.exists():
+      return
+    keep = lambda c: {k: v for k, v in c.items() if k not in _FREE}
+    old, new = self.read_config(), json.loads(config.to_json())
+    if lines := config_lib.differences(keep(old), keep(new)):
+      raise config_lib.ConfigError(
+        f"{self.root} is of a run with another config:\n  "
+        + "\n  ".join(lines)
+        + "\nSet these back, or choose another --workdir."
+      )
+
+  def record_config(self, config: ml_collections.ConfigDict) -> None:
+    """Writes the config; makes the folder."""
     self.root.mkdir(parents=True, exist_ok=True)
     fresh = self.config.with_suffix(".tmp")
-    fresh.write_text(json.dumps(new, indent=2) + "\n")
+    fresh.write_text(json.dumps(json.loads(config.to_json()), indent=2) + "\n")
     fresh.replace(self.config)
 
   def read_config(self) -> dict[str, Any]:

@@ -180,6 +180,7 @@ def test_another_config_on_the_same_workdir_is_refused(whole, sounds):
     ({"model.llama.heads": 3}, ConfigError, "model.llama.*kv_heads"),
     ({"stages.stage1.warmup_steps": 9}, CurriculumError, "stage1.warmup_steps"),
     ({"stages.stage1.trainable": ("^projektor/",)}, PartitionError, "projekt"),
+    ({"stages.stage1.tasks": ("singing",)}, ConfigError, "stage1.*singing"),
     ({"tokenizer.model": "none.model"}, ConfigError, "none.model"),
     ({"base": "nowhere"}, CheckpointError, "nowhere"),
   ],
@@ -190,6 +191,8 @@ def test_bad_config_is_one_clear_error(sounds, tmp_path, change, error, words):
   config.update_from_flattened_dict(change)
   with pytest.raises(error, match=words):
     train.run(config, str(tmp_path / "run"))
+  # The same folder takes the mended config.
+  assert not (tmp_path / "run/config.json").exists()
 
 
 def test_ask_says_how_to_train(tmp_path):
