@@ -65,7 +65,7 @@ def get_config() -> ml_collections.ConfigDict:
     param_dtype="float32",
     **float32,
   )
-  # Narrow as the decoder is, rank 8 is too little to name several sounds.
+  # Wider than the paper's 8; not tried apart, see benchmarks/README.md.
   config.model.lora.update(rank=32, alpha=64.0)
   config.augment = {"filter_db": 4.0, "mel_shift": 3}
   config.data.batch_size = 12
