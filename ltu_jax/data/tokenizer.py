@@ -12,10 +12,13 @@ from typing import Protocol
 import numpy as np
 import sentencepiece
 
-from ltu_jax.data import prompts
+from ltu_jax.data import bpe_tokenizer, prompts
 
 MAX_TOKENS = 108
 """Text tokens of an example at most: `cutoff_len` of the published scripts."""
+
+MODEL = "tokenizer.model"
+"""What a SentencePiece model is called in a folder."""
 
 
 class Tokenizer(Protocol):
@@ -39,6 +42,10 @@ class Tokenizer(Protocol):
 
   def decode(self, ids: Sequence[int]) -> str:
     """Returns the text of ids; begin, end and pad ids have no text."""
+    ...
+
+  def save(self, folder: str | os.PathLike) -> None:
+    """Writes it as files that `load_tokenizer` and transformers read."""
     ...
 
 
@@ -118,6 +125,52 @@ class SentencePieceTokenizer:
       )
     special = (self.pad_id, self.bos_id, self.eos_id)
     return self._processor.decode([i for i in ids if i not in special])
+
+  def save(self, folder: str | os.PathLike) -> None:
+    """Writes `tokenizer.model`, unchanged, and `tokenizer_config.json`.
+
+    transformers' LlamaTokenizer reads them and gives the same ids; where a
+    text begins with a space, transformers 5 gives one piece fewer.
+
+    Args:
+      folder: Where to; it must exist.
+    """
+    piece = self._processor.id_to_piece
+    folder = pathlib.Path(folder)
+    (folder / MODEL).write_bytes(self.model)
+    config = {
+      "add_bos_token": True,
+      "add_eos_token": False,
+      "bos_token": piece(self.bos_id),
+      "clean_up_tokenization_spaces": False,
+      "eos_token": piece(self.eos_id),
+      "legacy": True,
+      "pad_token": piece(self.pad_id),
+      "tokenizer_class": "LlamaTokenizer",
+      "unk_token": piece(self.pad_id),
+    }
+    bpe_tokenizer.write_config(folder, config)
+
+
+def load_tokenizer(folder: str | os.PathLike) -> Tokenizer | None:
+  """Loads the tokenizer that lies in a folder.
+
+  Args:
+    folder: Holds a SentencePiece `tokenizer.model`, which comes first, or a
+      `tokenizer.json` with its `tokenizer_config.json`.
+
+  Returns:
+    The tokenizer, or None if the folder has neither file.
+
+  Raises:
+    ValueError: If the file that is there cannot be used; it names it.
+  """
+  folder = pathlib.Path(folder)
+  if (folder / MODEL).exists():
+    return SentencePieceTokenizer(folder / MODEL)
+  if (folder / bpe_tokenizer.FILE).exists():
+    return bpe_tokenizer.JsonTokenizer.from_folder(folder)
+  return None
 
 
 def train_sentencepiece(

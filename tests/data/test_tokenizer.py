@@ -8,10 +8,12 @@ import pickle
 import numpy as np
 import pytest
 import sentencepiece
+import transformers
 
 from ltu_jax.data import prompts, tokenizer
 from ltu_jax.data.tokenizer import (
   SentencePieceTokenizer,
+  load_tokenizer,
   tokenize_example,
   train_sentencepiece,
 )
@@ -179,3 +181,30 @@ def test_a_model_of_other_conventions_is_an_error(tmp_path):
   )
   with pytest.raises(ValueError, match=r"are \(1, 2, 3\) and not LLaMA's"):
     SentencePieceTokenizer(model.getvalue())
+
+
+def test_transformers_reads_what_is_saved(tiny, tmp_path):
+  tiny.save(tmp_path)
+  theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+  assert isinstance(theirs, transformers.LlamaTokenizer)
+  for text in (
+    "A dog barks; a bell rings.",
+    "at 12.5s  and\n\n1. café ♫ 日本語 🐶",
+    "### Instruction:\nWhat is heard?\n\n### Response:",
+    "",
+  ):
+    assert theirs(text)["input_ids"] == tiny.encode(text)
+    ids = tiny.encode(text, eos=True)
+    assert theirs.decode(ids, skip_special_tokens=True) == tiny.decode(ids)
+  assert theirs.eos_token_id == tiny.eos_id
+  assert theirs.pad_token_id == tiny.pad_id
+
+
+def test_a_saved_tokenizer_is_loaded_again(tiny, tmp_path):
+  tiny.save(tmp_path)
+  got = load_tokenizer(tmp_path)
+  assert isinstance(got, SentencePieceTokenizer)
+  assert got.model == tiny.model
+  (tmp_path / "tokenizer.model").write_bytes(b"hello")
+  with pytest.raises(ValueError, match=r"tokenizer\.model: not a Sentence"):
+    load_tokenizer(tmp_path)
