@@ -9,16 +9,17 @@ The published model carries six LayerNorms per encoder block and uses two: norm1
 and norm2 in `blocks_a`, norm1_a and norm2_a in `blocks_u`.
 """
 
+import dataclasses
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
 from ltu_jax.models.ast import EncoderConfig
 from ltu_jax.models.llama import LlamaConfig
 from ltu_jax.models.lora import LoraConfig
-from ltu_jax.models.ltu import LtuConfig
+from ltu_jax.models.ltu import LtuConfig, part_of
 
 PREFIX = "base_model.model."
 """What PEFT puts before every name."""
@@ -26,26 +27,14 @@ PREFIX = "base_model.model."
 ENCODER = "model.audio_encoder"
 PROJECTOR = "model.audio_proj.1"
 
-STACKED = ("encoder/blocks/", "llama/layers/")
-"""Parameters below these carry a leading axis of layers."""
-
-PARTS = ("encoder", "projector", "llama", "lora")
-
 _CARRIED = re.compile(
   r"audio_encoder\.(blocks_a\.\d+\.norm[12]_[av]"
   r"|blocks_u\.\d+\.norm[12](_v)?)\.(weight|bias)$|rotary_emb\.inv_freq$"
 )
 
 
-def part_of(path: str) -> str:
-  """Which of PARTS one of our paths belongs to."""
-  if path.rsplit("/", 1)[-1] in ("lora_a", "lora_b"):
-    return "lora"
-  return path.split("/", 1)[0]
-
-
 def part_of_name(name: str) -> str:
-  """Which of PARTS a canonical name belongs to."""
+  """Which part of the model a canonical name belongs to."""
   if ".lora_" in name:
     return "lora"
   if name.startswith(ENCODER):
@@ -76,6 +65,8 @@ def name_map(cfg: LtuConfig) -> dict[str, str | list[str]]:
     "llama/embedding": "model.embed_tokens.weight",
     "llama/norm/scale": "model.norm.weight",
   }
+  if cfg.encoder.prefix_tokens:  # ours; the published code has none
+    names["encoder/prefix"] = f"{ENCODER}.prefix_tokens"
   if not cfg.llama.tied:
     names["llama/lm_head"] = "lm_head.weight"
   depth = cfg.encoder.depth
@@ -233,25 +224,24 @@ def adapters(names: list[str]) -> tuple[str, ...]:
   return tuple(sorted(found))
 
 
-def expected(cfg: LtuConfig, parts: list[str]) -> Iterator:
-  """What the named parts of a model consist of, layer by layer.
+def expected(
+  cfg: LtuConfig, parts: Collection[str]
+) -> Iterator[tuple[str, int | None, str]]:
+  """What the named parts of a model consist of.
 
   Args:
     cfg: the model.
-    parts: names of PARTS.
+    parts: which parts (the fields of LtuConfig).
 
   Yields:
-    (our path, layer or None, canonical name), everything outside the stacks
-    first, then layer by layer.
+    (our path, layer or None, canonical name), the layers of a parameter one
+    after the other.
   """
   lora = cfg.lora if "lora" in parts else LoraConfig(rank=0)
-  cfg = LtuConfig(cfg.encoder, cfg.projector, cfg.llama, lora)
-  found = {k: v for k, v in name_map(cfg).items() if part_of(k) in parts}
-  for path, name in found.items():
+  for path, name in name_map(dataclasses.replace(cfg, lora=lora)).items():
+    if part_of(path) not in parts:
+      continue
     if isinstance(name, str):
       yield path, None, name
-  for stack in STACKED:
-    inside = {k: v for k, v in found.items() if k.startswith(stack)}
-    for layer in range(max(map(len, inside.values()), default=0)):
-      for path, layer_names in inside.items():
-        yield path, layer, layer_names[layer]
+    else:
+      yield from ((path, layer, n) for layer, n in enumerate(name))

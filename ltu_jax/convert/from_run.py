@@ -1,0 +1,213 @@
+"""A trained run or a base folder as published tensors, read one at a time."""
+
+import dataclasses
+import functools
+import os
+import pathlib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from ltu_jax import base
+from ltu_jax.checkpoint import CheckpointError, Checkpoints
+from ltu_jax.convert.files import open_safetensors
+from ltu_jax.convert.from_torch import entries
+from ltu_jax.convert.names import published_shape, to_published
+from ltu_jax.convert.tensors import ConversionError, Source, Tensor
+from ltu_jax.curriculum import Stage
+from ltu_jax.data.tokenizer import Tokenizer, load_tokenizer
+from ltu_jax.models.ltu import PART_TYPES, LtuConfig, abstract
+from ltu_jax.train_state import split_params
+from ltu_jax.tree_names import leaves
+from ltu_jax.workdir import Workdir, model_config
+
+CARRIED = "carried.safetensors"
+"""File of a base folder with what only an export needs."""
+
+# Trained parameters that are read lately: a projection's and its adapter's.
+_KEPT = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+  """A model to export.
+
+  Attributes:
+    tensors: Canonical name -> tensor, in the published layout.
+    cfg: The model; rank 0 if it has no adapters.
+    tokenizer: Its tokenizer, None if a base folder has none.
+    carried: What the published model had beside, by canonical name.
+    stage: The last stage whose weights are in it; None for a base folder.
+    training: What is known of how it was made, JSON values.
+  """
+
+  tensors: dict[str, Tensor]
+  cfg: LtuConfig
+  tokenizer: Tokenizer | None
+  carried: dict[str, Tensor]
+  stage: Stage | None
+  training: dict[str, Any]
+
+
+def base_source(path: str | os.PathLike) -> Source:
+  """A base folder as one source of an import, or as what is exported.
+
+  Raises:
+    CheckpointError: No base folder, or damage.
+  """
+  found = base.info(path)
+  tensors = canonical(LtuConfig(**found.parts), found.parts, base_arrays(path))
+  return Source(tensors, found.parts, read_carried(path), load_tokenizer(path))
+
+
+def open_base(path: str | os.PathLike) -> Opened:
+  """Opens a base folder that holds all parts (adapters may lack).
+
+  Raises:
+    CheckpointError: No base folder, or damage.
+    ConversionError: A part is missing.
+  """
+  found, source = base.info(path), base_source(path)
+  needed = [part for part in PART_TYPES if part != "lora"]
+  if missing := [part for part in needed if part not in found.parts]:
+    raise ConversionError(
+      f"{path} has no weights for {', '.join(missing)}; it has "
+      f"{', '.join(found.parts)}. Import them as well: python -m "
+      f"ltu_jax.convert import --base={path} ..."
+    )
+  lora = found.parts.get("lora", PART_TYPES["lora"](rank=0))
+  training = {"origin": found.origin, "content_hash": found.content_hash}
+  return Opened(
+    source.tensors,
+    LtuConfig(**found.parts | {"lora": lora}),
+    source.tokenizer,
+    source.carried,
+    None,
+    training,
+  )
+
+
+def open_run(root: str | os.PathLike, stage: int | None = None) -> Opened:
+  """Opens a run's model after a stage.
+
+  Args:
+    root: The run's folder.
+    stage: Number of the last stage to lay over; None takes all trained ones.
+
+  Raises:
+    CheckpointError: Not a run's folder, nothing trained yet, or damage.
+  """
+  workdir = Workdir(pathlib.Path(root))
+  config = workdir.read_config()
+  tokenizer = load_tokenizer(workdir.root)
+  cfg = model_config(workdir, config, tokenizer)
+  arrays, carried, origin = {}, {}, []
+  for folder, found in workdir.bases().items():
+    arrays |= base_arrays(folder)
+    carried |= read_carried(folder)
+    origin += found.origin
+  trained = workdir.trained_stages(config)
+  if stage is not None:
+    if stage not in [s.number for s in trained]:
+      raise CheckpointError(
+        f"{root}: stage {stage} has no checkpoint; there are "
+        f"{[s.number for s in trained]}."
+      )
+    trained = [s for s in trained if s.number <= stage]
+  steps = {}
+  for one in trained:
+    found, steps[one.number] = _stage_arrays(workdir, one, cfg)
+    arrays |= found
+  parts = [p for p in PART_TYPES if p != "lora" or cfg.lora.rank]
+  training = {"origin": origin, "steps": steps, "config": config}
+  return Opened(
+    canonical(cfg, parts, arrays),
+    cfg,
+    tokenizer,
+    carried,
+    trained[-1] if trained else None,
+    training,
+  )
+
+
+def canonical(
+  cfg: LtuConfig, parts: Collection[str], arrays: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+  """Our stored arrays as published tensors.
+
+  Args:
+    cfg: The model.
+    parts: The parts that are wanted.
+    arrays: `base.stored_name` -> array of ours.
+  """
+  tensors = {}
+  for entry in entries(cfg, parts):
+    array = arrays[base.stored_name(entry.path, entry.layer)]
+    tensors[entry.name] = Tensor(
+      published_shape(entry.path, array.shape, cfg.encoder),
+      array.dtype,
+      functools.partial(_published, entry.path, array, cfg),
+      array.origin,
+    )
+  return tensors
+
+
+def _published(path: str, array: Tensor, cfg: LtuConfig) -> np.ndarray:
+  return to_published(path, array.read(), cfg.encoder)
+
+
+def base_arrays(path: str | os.PathLike) -> dict[str, Tensor]:
+  """The arrays of a base folder by stored name."""
+  reader = base.BaseReader(path)
+  return {
+    name: Tensor(
+      tuple(shape.shape),
+      np.dtype(shape.dtype),
+      functools.partial(reader.read, name),
+      f"{path}: {name}",
+    )
+    for name, shape in reader.shapes.items()
+  }
+
+
+def read_carried(path: str | os.PathLike) -> dict[str, Tensor]:
+  """The tensors beside a base's weights that only an export needs."""
+  file = pathlib.Path(path) / CARRIED
+  return open_safetensors(file) if file.exists() else {}
+
+
+def _stage_arrays(
+  workdir: Workdir, stage: Stage, cfg: LtuConfig
+) -> tuple[dict[str, Tensor], int]:
+  """What a stage trained, by stored name, and its latest step."""
+  folder = workdir.checkpoints(stage)
+  trainable, _ = split_params(abstract(cfg)[1], stage.trainable)
+  with Checkpoints(folder, read_only=True) as saved:
+    step = saved.latest_step()
+
+  @functools.lru_cache(maxsize=_KEPT)
+  def stacked(path: str) -> np.ndarray:
+    """One parameter of all layers; neighbours in an export share it."""
+    on = jax.sharding.SingleDeviceSharding(jax.local_devices(backend="cpu")[0])
+    value = shapes[path]
+    struct = jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=on)
+    with Checkpoints(folder, read_only=True) as saved:
+      loaded = saved.load_trainable(base.nested({path: struct}), step)
+    return np.asarray(leaves(loaded)[path])
+
+  def piece(path: str, layer: int | None) -> np.ndarray:
+    array = stacked(path)
+    return array if layer is None else array[layer]
+
+  shapes = leaves(nnx.to_pure_dict(trainable))
+  found = {}
+  for path, value in shapes.items():
+    for layer, name in base.layer_names(path, value.shape):
+      shape = value.shape if layer is None else value.shape[1:]
+      read = functools.partial(piece, path, layer)
+      origin = f"{folder / str(step)}: {path}"
+      found[name] = Tensor(tuple(shape), np.dtype(value.dtype), read, origin)
+  return found, step
