@@ -1,13 +1,12 @@
 """Checkpoints of a run: train state, data position and metadata, on Orbax v1.
 
-A run saves what training changes (`Checkpoints`); the frozen base is saved once
-(`save_base`). Everything is written to a temporary folder that is renamed when
-it is complete, so a killed save leaves nothing that could be restored.
+A run saves what training changes; the frozen base is saved once (base.py). A
+step is written to a temporary folder that is renamed when it is complete, so a
+killed save leaves nothing that could be restored.
 """
 
 import os
 import pathlib
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,8 +22,8 @@ _NO_CHECKPOINT = (
   "this workdir to make one, or name the folder of a trained run."
 )
 
-# Orbax reports unreadable files as any of these; NoEntryError is a KeyError.
-_READ_ERRORS = (KeyError, ValueError, OSError)
+READ_ERRORS = (KeyError, ValueError, OSError)
+"""What Orbax raises for unreadable files; its NoEntryError is a KeyError."""
 
 
 class CheckpointError(ValueError):
@@ -232,7 +231,7 @@ class Checkpoints:
     """Orbax's metadata of a step, checked to be readable."""
     try:
       found = self._checkpointer.metadata(step)
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
       raise self._damaged(step, error) from error
     if "step" not in (found.custom_metadata or {}):
       raise self._damaged(step, "its metadata cannot be read")
@@ -244,14 +243,14 @@ class Checkpoints:
     """Orbax's load with one clear error."""
     try:
       return self._checkpointer.load_checkpointables(step, items)
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
       raise self._damaged(step, error) from error
 
   def _damaged(self, step: int, why: Exception | str) -> CheckpointError:
     """The error for a step that cannot be read."""
     return CheckpointError(
       f"{self._directory / str(step)}: this checkpoint is damaged "
-      f"({_reason(why)}). Remove this folder to go on from the step before."
+      f"({reason(why)}). Remove this folder to go on from the step before."
     )
 
   def _compare(
@@ -266,115 +265,7 @@ class Checkpoints:
       )
 
 
-def save_base(
-  path: str | os.PathLike, tree: Any, metadata: Mapping[str, Any]
-) -> str:
-  """Saves the frozen base weights, once.
-
-  Args:
-    path: The folder to make. If the same weights are there, nothing is written.
-    tree: Nested dict of arrays with str keys.
-    metadata: JSON values to keep with them, such as where they came from.
-
-  Returns:
-    The content hash (`tree_names.tree_hash`), also stored as "content_hash".
-
-  Raises:
-    CheckpointError: The folder holds something else, or a key is not a str.
-  """
-  path = pathlib.Path(path).absolute()
-  _check_keys(tree, "base")
-  content_hash = tree_names.tree_hash(tree)
-  if path.exists():
-    if base_metadata(path)["content_hash"] == content_hash:
-      return content_hash
-    raise CheckpointError(
-      f"{path}: this folder holds other base weights. Choose another folder, "
-      "or remove it if no trained run needs it."
-    )
-  # What a killed save left behind; Orbax would refuse to write over it.
-  for rest in path.parent.glob(f"{path.name}.orbax-checkpoint-tmp*"):
-    shutil.rmtree(rest)
-  custom = {**metadata, "content_hash": content_hash}
-  ocp.save(path, tree, custom_metadata=custom)
-  return content_hash
-
-
-def base_metadata(path: str | os.PathLike) -> dict[str, Any]:
-  """Reads what was stored with the base weights.
-
-  Args:
-    path: The folder that `save_base` made.
-
-  Returns:
-    The metadata given to `save_base`, and "content_hash".
-
-  Raises:
-    CheckpointError: No finished base weights are there.
-  """
-  return dict(_describe_base(pathlib.Path(path).absolute()).custom_metadata)
-
-
-def load_base(
-  path: str | os.PathLike,
-  abstract: Any,
-  content_hash: str | None = None,
-) -> tuple[Any, dict[str, Any]]:
-  """Loads the frozen base weights.
-
-  Args:
-    path: The folder that `save_base` made.
-    abstract: Nested dict of jax.ShapeDtypeStruct with shardings on any mesh.
-    content_hash: What the base's hash has to be: the one in the metadata of a
-      run that was trained on it. None accepts any.
-
-  Returns:
-    The tree and the metadata.
-
-  Raises:
-    CheckpointError: Nothing there, damage, another hash, or another structure,
-      dtype or shape; then every difference is listed.
-  """
-  path = pathlib.Path(path).absolute()
-  found = _describe_base(path)
-  metadata = dict(found.custom_metadata)
-  if content_hash not in (None, metadata["content_hash"]):
-    raise CheckpointError(
-      f"{path}: the run was trained on base weights with hash "
-      f"{content_hash[:12]}, these have {metadata['content_hash'][:12]}."
-    )
-  rows = tree_names.differences(found.metadata, abstract)
-  if rows:
-    raise CheckpointError(f"{path}: these are another model's weights:\n{rows}")
-  try:
-    # `ocp.load` raises a bare Exception for a damaged array, this a KeyError.
-    loaded = ocp.load_checkpointables(path, {"state": abstract})
-    return loaded["state"], metadata
-  except _READ_ERRORS as error:
-    raise CheckpointError(
-      f"{path}: the base weights are damaged ({_reason(error)})."
-    ) from error
-
-
-def _describe_base(path: pathlib.Path) -> Any:
-  """Orbax's metadata of base weights, checked to be readable."""
-  if not path.is_dir():
-    raise CheckpointError(
-      f"{path}: there are no base weights. They are made when a run starts, or "
-      "by converting published weights."
-    )
-  try:
-    found = ocp.metadata(path)
-  except _READ_ERRORS as error:
-    raise CheckpointError(
-      f"{path}: the base weights are damaged ({_reason(error)})."
-    ) from error
-  if "content_hash" not in (found.custom_metadata or {}):
-    raise CheckpointError(f"{path}: this folder holds no base weights of ours.")
-  return found
-
-
-def _reason(why: Exception | str) -> str:
+def reason(why: Exception | str) -> str:
   """The first words of an error's own cause, on one line."""
   while isinstance(why, Exception) and why.__cause__ is not None:
     why = why.__cause__

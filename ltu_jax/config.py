@@ -8,23 +8,15 @@ import ml_collections
 
 from ltu_jax.audio.augment import Augment
 from ltu_jax.curriculum import Stage
-from ltu_jax.models.ast import EncoderConfig
-from ltu_jax.models.llama import LlamaConfig
-from ltu_jax.models.lora import LoraConfig
-from ltu_jax.models.ltu import LtuConfig
-from ltu_jax.models.projector import ProjectorConfig
+from ltu_jax.models.ltu import PART_TYPES, LtuConfig
 
 
 class ConfigError(ValueError):
   """A config that cannot be run; the message names every wrong field."""
 
 
-_PARTS = {
-  "encoder": EncoderConfig,
-  "projector": ProjectorConfig,
-  "llama": LlamaConfig,
-  "lora": LoraConfig,
-}
+_RUN_FIELDS = ("remat", "dtype", "dropout")
+"""Fields of config.model that say how a model is run, not what it is."""
 
 
 def fields(instance: Any) -> dict[str, Any]:
@@ -64,11 +56,36 @@ def model_config(config: Mapping, vocab_size: int | None = None) -> LtuConfig:
   """
   parts = {
     name: _make(cls, dict(config["model"][name]), f"model.{name}")
-    for name, cls in _PARTS.items()
+    for name, cls in PART_TYPES.items()
   }
   if vocab_size is not None:
     parts["llama"] = dataclasses.replace(parts["llama"], vocab=vocab_size)
   return LtuConfig(**parts)
+
+
+def adopt(config: ml_collections.ConfigDict, parts: Mapping) -> list[str]:
+  """Takes the sizes of parts whose weights are given.
+
+  Args:
+    config: the run's config; `config.model` is changed.
+    parts: part name -> its dataclass, as `base.info` gives them.
+
+  Returns:
+    What changed: "config.model.llama.dim: 4096 -> 576".
+  """
+  changed = []
+  for name, part in parts.items():
+    new = {k: v for k, v in fields(part).items() if k not in _RUN_FIELDS}
+    mine = config.model[name]
+    old = {k: _plain(mine.get(k)) for k in new}
+    changed += differences(old, new, f"config.model.{name}.")
+    config.model[name].update(new)
+  return changed
+
+
+def _plain(value: Any) -> Any:
+  """Tuples of a ConfigDict as the lists that `fields` gives."""
+  return list(value) if isinstance(value, tuple) else value
 
 
 def augment(config: Mapping) -> Augment:

@@ -11,7 +11,6 @@ starts from, first that applies:
 
 import math
 import pathlib
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 
@@ -22,19 +21,19 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from ltu_jax import base
 from ltu_jax import config as config_lib
 from ltu_jax.audio.decode import AudioError
-from ltu_jax.checkpoint import (
-  CheckpointError,
-  Checkpoints,
-  base_metadata,
-  save_base,
-)
+from ltu_jax.checkpoint import CheckpointError, Checkpoints
 from ltu_jax.curriculum import CurriculumError, Stage
 from ltu_jax.data import prepare
 from ltu_jax.data.openaqa import Batches
 from ltu_jax.data.question_source import QuestionSource
-from ltu_jax.data.tokenizer import SentencePieceTokenizer
+from ltu_jax.data.tokenizer import (
+  SentencePieceTokenizer,
+  Tokenizer,
+  load_tokenizer,
+)
 from ltu_jax.evaluate import held_out, report
 from ltu_jax.metrics import (
   Metrics,
@@ -43,7 +42,7 @@ from ltu_jax.metrics import (
   duration,
   parameter_table,
 )
-from ltu_jax.models.ltu import LtuConfig, abstract
+from ltu_jax.models.ltu import abstract
 from ltu_jax.sharding import (
   ShardingError,
   batch_sharding,
@@ -54,7 +53,6 @@ from ltu_jax.train_state import (
   PartitionError,
   abstract_params,
   abstract_state,
-  init_params,
   new_state,
   split_params,
 )
@@ -64,6 +62,8 @@ from ltu_jax.workdir import (
   from_pure,
   lay_over,
   load_base_params,
+  make_base,
+  model_config,
   to_pure,
 )
 
@@ -95,14 +95,16 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
   stages = config_lib.stages(config)
   mesh = make_mesh(config.mesh)
   folder = Workdir(pathlib.Path(workdir))
+  _adopt_base(config)
   folder.check_config(config)
   train_set, test_set = prepare.open_splits(config.data)
   _validate(config, stages, mesh, train_set)
   folder.record_config(config)
   tokenizer = _tokenizer(config, folder, train_set)
-  cfg = config_lib.model_config(config, tokenizer.vocab_size)
+  cfg = model_config(folder, config, tokenizer)
   graphdef, _ = abstract(cfg)
-  params, base_hash = _base(config, folder, cfg, mesh)
+  make_base(folder, config, cfg, mesh)
+  params, base_hash = load_base_params(folder, cfg, mesh)
 
   metrics = None
   for stage in stages:
@@ -113,7 +115,7 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
       keep=config.keep_checkpoints,
       save_every=config.checkpoint_every,
       metadata={"stage": stage.number, "base_hash": base_hash}
-      | {"config": config.to_json(), "base": str(folder.base)},
+      | {"config": config.to_json(), "base": config.base},
     ) as saved:
       done = saved.latest_step() or 0
       if done >= last:
@@ -155,8 +157,6 @@ def _validate(
     raise config_lib.ConfigError(
       f"config.tokenizer.model: no file {config.tokenizer.model}"
     )
-  if config.base:
-    base_metadata(config.base)
   params = abstract_params(config_lib.model_config(config), mesh)
   for stage in stages:
     split_params(params, stage.trainable)
@@ -169,35 +169,35 @@ def _validate(
     stage.last_step(part.num_rows, config.data.batch_size)
 
 
+def _adopt_base(config: ml_collections.ConfigDict) -> None:
+  """Takes the sizes of the pretrained parts and says so."""
+  if not config.base:
+    return
+  found = base.info(config.base)
+  print(f"{config.base}: {', '.join(found.parts)}", flush=True)
+  for line in config_lib.adopt(config, found.parts):
+    print(f"  {line}", flush=True)
+
+
 def _tokenizer(
   config: ml_collections.ConfigDict, folder: Workdir, source: QuestionSource
-) -> SentencePieceTokenizer:
-  """The run's tokenizer: its own, else the config's, else a new one."""
-  if not folder.tokenizer.exists():
-    if config.tokenizer.model:
-      shutil.copyfile(config.tokenizer.model, folder.tokenizer)
-    else:
-      print("training a tokenizer on the questions ...", flush=True)
-      prepare.train_tokenizer(
-        source, config.tokenizer.vocab_size, folder.tokenizer
-      )
-  return SentencePieceTokenizer(folder.tokenizer)
-
-
-def _base(
-  config: ml_collections.ConfigDict,
-  folder: Workdir,
-  cfg: LtuConfig,
-  mesh: Mesh,
-) -> tuple[nnx.State, str]:
-  """Base weights on the mesh, and their hash."""
-  if config.base and not folder.base.exists():
-    folder.base.symlink_to(pathlib.Path(config.base).absolute())
-  if not folder.base.exists():
-    params = init_params(cfg, mesh, jax.random.key(config.seed))
-    origin = {"origin": f"drawn from seed {config.seed}"}
-    save_base(folder.base, nnx.to_pure_dict(params), origin)
-  return load_base_params(folder, cfg, mesh)
+) -> Tokenizer:
+  """The run's own tokenizer, else the config's, the base's, or a new one."""
+  if config.base and not folder.pretrained.is_symlink():
+    folder.pretrained.symlink_to(pathlib.Path(config.base).absolute())
+  tokenizer = load_tokenizer(folder.root)
+  if tokenizer is not None:
+    return tokenizer
+  if config.tokenizer.model:
+    tokenizer = SentencePieceTokenizer(config.tokenizer.model)
+  elif config.base:
+    tokenizer = load_tokenizer(config.base)
+  if tokenizer is None:
+    print("training a tokenizer on the questions ...", flush=True)
+    path = folder.root / "tokenizer.model"
+    return prepare.train_tokenizer(source, config.tokenizer.vocab_size, path)
+  tokenizer.save(folder.root)
+  return tokenizer
 
 
 class _StageRun:
@@ -208,7 +208,7 @@ class _StageRun:
     config: ml_collections.ConfigDict,
     stage: Stage,
     source: QuestionSource,
-    tokenizer: SentencePieceTokenizer,
+    tokenizer: Tokenizer,
     mesh: Mesh,
     last_step: int,
     audio_tokens: int,
@@ -357,7 +357,7 @@ def _evaluate(
   config: ml_collections.ConfigDict,
   graphdef: nnx.GraphDef,
   params: nnx.State,
-  tokenizer: SentencePieceTokenizer,
+  tokenizer: Tokenizer,
   test_set: QuestionSource,
   stage: Stage,
   metrics: Metrics,

@@ -5,7 +5,7 @@ not in the checkpoints.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,7 +15,13 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ltu_jax import optim
-from ltu_jax.models.ltu import LtuConfig, abstract, build
+from ltu_jax.models.ltu import (
+  PART_TYPES,
+  LtuConfig,
+  abstract,
+  build,
+  part_of,
+)
 from ltu_jax.sharding import abstract_with_sharding, path_name, shardings
 
 TrainState = dict[str, Any]
@@ -35,11 +41,32 @@ def abstract_params(cfg: LtuConfig, mesh: Mesh) -> nnx.State:
   return abstract_with_sharding(abstract(cfg)[1], mesh)
 
 
-def init_params(cfg: LtuConfig, mesh: Mesh, key: jax.Array) -> nnx.State:
-  """Start values, made on the devices that will hold them."""
-  target = shardings(abstract_params(cfg, mesh))
-  make = lambda key: nnx.state(build(cfg, key))
+def init_params(
+  cfg: LtuConfig,
+  mesh: Mesh,
+  key: jax.Array,
+  parts: Collection[str] = tuple(PART_TYPES),
+) -> nnx.State:
+  """Start values, made on the devices that will hold them.
+
+  Args:
+    cfg: the model.
+    mesh: the mesh.
+    key: decides the values; a part's do not depend on which others are made.
+    parts: parts of the model to make; all by default.
+  """
+  target = shardings(split_parts(abstract_params(cfg, mesh), parts)[0])
+  # What is not returned is not computed.
+  make = lambda key: split_parts(nnx.state(build(cfg, key)), parts)[0]
   return jax.jit(make, out_shardings=target)(key)
+
+
+def split_parts(
+  params: nnx.State, parts: Collection[str]
+) -> tuple[nnx.State, nnx.State]:
+  """Splits parameters into those of the named parts, and the others."""
+  chosen = lambda path, _: part_of(path_name(path)) in parts
+  return nnx.split_state(params, chosen, ...)
 
 
 def split_params(

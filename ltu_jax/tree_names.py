@@ -8,21 +8,17 @@ import jax
 import numpy as np
 
 
-def tree_hash(tree: Any) -> str:
-  """Names the content of a tree of arrays, whatever its sharding.
-
-  Args:
-    tree: Nested dict of arrays that this process can read as a whole.
-
-  Returns:
-    SHA-256 in hexadecimal over names, dtypes, shapes and bytes.
-  """
-  digest = hashlib.sha256()
-  for name, leaf in sorted(leaves(tree).items()):
-    array = np.asarray(leaf)
-    digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
-    digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+def array_hash(name: str, array: np.ndarray) -> str:
+  """SHA-256 in hexadecimal over an array's name, dtype, shape and bytes."""
+  digest = hashlib.sha256(f"{name} {array.dtype} {array.shape}\n".encode())
+  digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
   return digest.hexdigest()
+
+
+def combined_hash(hashes: Mapping[str, str]) -> str:
+  """One hash for many, by name, whatever their order."""
+  text = "\n".join(f"{name} {hashes[name]}" for name in sorted(hashes))
+  return hashlib.sha256(text.encode()).hexdigest()
 
 
 def leaves(tree: Any) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """The folder of a run: what lies where, and how a model is put together.
 
 WORKDIR/config.json         the config, as run
-WORKDIR/tokenizer.model     SentencePiece model
-WORKDIR/base                base weights, saved once
+WORKDIR/tokenizer.*         the tokenizer
+WORKDIR/pretrained          link to the base folder of config.base, if any
+WORKDIR/base                start weights that were drawn, saved once
 WORKDIR/checkpoints/stageN  the trainable part of stage N, per step
 WORKDIR/metrics.jsonl, tensorboard, report.json, report.md, curves.png
 
-A model is the base, with the trained part of each stage laid over it in order.
+A model is what was drawn and the pretrained parts, with the trained part of
+each stage laid over them in order.
 """
 
 import dataclasses
@@ -21,13 +23,21 @@ import ml_collections
 from flax import nnx
 from jax.sharding import Mesh
 
+from ltu_jax import base
 from ltu_jax import config as config_lib
-from ltu_jax.checkpoint import CheckpointError, Checkpoints, load_base
+from ltu_jax.base import BaseInfo, info
+from ltu_jax.checkpoint import CheckpointError, Checkpoints
 from ltu_jax.curriculum import Stage
-from ltu_jax.data.tokenizer import SentencePieceTokenizer
-from ltu_jax.models.ltu import LTU, LtuConfig, abstract
-from ltu_jax.sharding import make_mesh
-from ltu_jax.train_state import abstract_params, overlay, split_params
+from ltu_jax.data.tokenizer import Tokenizer, load_tokenizer
+from ltu_jax.models.ltu import LTU, PART_TYPES, LtuConfig, abstract, part_of
+from ltu_jax.sharding import make_mesh, path_name
+from ltu_jax.train_state import (
+  abstract_params,
+  init_params,
+  overlay,
+  split_params,
+  split_parts,
+)
 
 _FREE = ("log_every", "checkpoint_every", "keep_checkpoints", "eval", "mesh")
 """Fields that may change when a run goes on: they do not change what it
@@ -50,18 +60,44 @@ class Workdir:
     return self.root / "config.json"
 
   @property
-  def tokenizer(self) -> pathlib.Path:
-    """The SentencePiece model."""
-    return self.root / "tokenizer.model"
+  def base(self) -> pathlib.Path:
+    """Base folder (base.py) of the start weights that were drawn."""
+    return self.root / "base"
 
   @property
-  def base(self) -> pathlib.Path:
-    """The base weights."""
-    return self.root / "base"
+  def pretrained(self) -> pathlib.Path:
+    """Link to the base folder that the run was given."""
+    return self.root / "pretrained"
+
+  def bases(self) -> dict[pathlib.Path, BaseInfo]:
+    """The base folders of the run that are there, with what they hold.
+
+    Raises:
+      CheckpointError: one is damaged, or the pretrained one has gone.
+    """
+    folders = (self.pretrained, self.base)
+    return {f: info(f) for f in folders if f.is_symlink() or f.exists()}
 
   def checkpoints(self, stage: Stage) -> pathlib.Path:
     """The folder of a stage's checkpoints."""
     return self.root / "checkpoints" / f"stage{stage.number}"
+
+  def trained_stages(self, config: Mapping[str, Any]) -> list[Stage]:
+    """The stages of a config that have a checkpoint, in order.
+
+    Raises:
+      CheckpointError: none has.
+    """
+    has_weights = lambda s: any(
+      p.name.isdigit() for p in self.checkpoints(s).glob("*")
+    )
+    trained = [s for s in config_lib.stages(config) if has_weights(s)]
+    if not trained:
+      raise CheckpointError(
+        f"{self.root}: no stage has a checkpoint yet. Go on training with: "
+        f"python -m ltu_jax.main --config=... --workdir={self.root}"
+      )
+    return trained
 
   def check_config(self, config: ml_collections.ConfigDict) -> None:
     """Checks that a run that was started here had this config.
@@ -128,17 +164,66 @@ def from_pure(
   }
 
 
+def model_config(
+  workdir: Workdir, config: Mapping[str, Any], tokenizer: Tokenizer
+) -> LtuConfig:
+  """The run's model; its vocabulary is the tokenizer's or the pretrained one's.
+
+  Raises:
+    ConfigError: a tokenizer with more ids than the pretrained decoder has.
+  """
+  pretrained = workdir.bases().get(workdir.pretrained)
+  if pretrained is None or "llama" not in pretrained.parts:
+    return config_lib.model_config(config, tokenizer.vocab_size)
+  cfg = config_lib.model_config(config)
+  if tokenizer.vocab_size > cfg.llama.vocab:
+    raise config_lib.ConfigError(
+      f"the tokenizer has {tokenizer.vocab_size} ids, the decoder of "
+      f"{config['base']} only {cfg.llama.vocab}; set config.tokenizer.model to "
+      "the decoder's own tokenizer"
+    )
+  return cfg
+
+
+def make_base(
+  workdir: Workdir, config: Mapping[str, Any], cfg: LtuConfig, mesh: Mesh
+) -> None:
+  """Draws the start weights that no pretrained base gives, and saves them."""
+  if workdir.base.exists():
+    return
+  given = {part for found in workdir.bases().values() for part in found.parts}
+  parts = {name: getattr(cfg, name) for name in PART_TYPES if name not in given}
+  params = init_params(cfg, mesh, jax.random.key(config["seed"]), tuple(parts))
+  if nnx.to_flat_state(params):
+    origin = [f"{', '.join(parts)}: drawn from seed {config['seed']}"]
+    base.save(workdir.base, params, parts, origin)
+
+
 def load_base_params(
   workdir: Workdir, cfg: LtuConfig, mesh: Mesh
 ) -> tuple[nnx.State, str]:
-  """Base weights on the mesh, and their hash.
+  """Start weights on the mesh, and their hash.
 
   Raises:
     CheckpointError: missing, damaged, or of another model.
   """
   target = abstract_params(cfg, mesh)
-  pure, metadata = load_base(workdir.base, nnx.to_pure_dict(target))
-  return overlay(target, pure), metadata["content_hash"]
+  params, hashes = target, []
+  for folder, found in workdir.bases().items():
+    part, _ = split_parts(target, found.parts)
+    pure = base.load(folder, nnx.to_pure_dict(part))
+    params = overlay(params, pure)
+    hashes.append(found.content_hash)
+  missing = {
+    part_of(path_name(path))
+    for path, variable in nnx.to_flat_state(params)
+    if not isinstance(variable.get_value(), jax.Array)
+  }
+  if missing:
+    raise CheckpointError(
+      f"{workdir.root}: there are no start weights for {sorted(missing)}."
+    )
+  return params, "+".join(hashes)
 
 
 def lay_over(workdir: Workdir, stage: Stage, params: nnx.State) -> nnx.State:
@@ -168,7 +253,7 @@ class Trained:
   """
 
   model: LTU
-  tokenizer: SentencePieceTokenizer
+  tokenizer: Tokenizer
   config: dict[str, Any]
   stage: Stage
 
@@ -181,17 +266,11 @@ def load_trained(root: str | os.PathLike) -> Trained:
   """
   workdir = Workdir(pathlib.Path(root))
   config = workdir.read_config()
-  has_weights = lambda s: any(
-    p.name.isdigit() for p in workdir.checkpoints(s).glob("*")
-  )
-  trained = [s for s in config_lib.stages(config) if has_weights(s)]
-  if not trained:
-    raise CheckpointError(
-      f"{workdir.root}: no stage has a checkpoint yet. Go on training with: "
-      "python -m ltu_jax.main --config=... --workdir=" + str(workdir.root)
-    )
-  tokenizer = SentencePieceTokenizer(workdir.tokenizer)
-  cfg = config_lib.model_config(config, tokenizer.vocab_size)
+  trained = workdir.trained_stages(config)
+  tokenizer = load_tokenizer(workdir.root)
+  if tokenizer is None:
+    raise CheckpointError(f"{workdir.root}: the run's tokenizer is missing.")
+  cfg = model_config(workdir, config, tokenizer)
   mesh = make_mesh({}, jax.local_devices()[:1])
   params, _ = load_base_params(workdir, cfg, mesh)
   for stage in trained:

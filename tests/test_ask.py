@@ -4,7 +4,6 @@ The model has random weights and lies in a run's folder, as training leaves it.
 """
 
 import json
-import shutil
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +13,15 @@ import soundfile
 from flax import nnx
 
 import golden_data
-from configs import base
-from ltu_jax import ask, generate, sampling
+from configs import base as base_config
+from ltu_jax import ask, base, generate, sampling
 from ltu_jax import config as config_lib
-from ltu_jax.checkpoint import Checkpoints, save_base
+from ltu_jax.bundle import write_bundle
+from ltu_jax.checkpoint import Checkpoints
+from ltu_jax.convert import from_run
 from ltu_jax.data.prompts import build_prompt
 from ltu_jax.data.tokenizer import SentencePieceTokenizer
+from ltu_jax.models.ltu import PART_TYPES
 from ltu_jax.train_state import overlay, split_params
 from ltu_jax.workdir import Workdir
 from random_model import random_model
@@ -29,7 +31,7 @@ QUESTION = "What can be heard?"
 
 def tiny_config():
   """The published config with the golden model's sizes."""
-  config = base.get_config()
+  config = base_config.get_config()
   cfg = golden_data.config("forward_a")
   for name in config.model:
     config.model[name] = config_lib.fields(getattr(cfg, name))
@@ -42,9 +44,13 @@ def workdir(tmp_path_factory):
   config = tiny_config()
   folder = Workdir(tmp_path_factory.mktemp("run"))
   folder.record_config(config)
-  shutil.copyfile(golden_data.GOLDEN / "tiny_spm.model", folder.tokenizer)
+  SentencePieceTokenizer(golden_data.GOLDEN / "tiny_spm.model").save(
+    folder.root
+  )
   states = [nnx.state(random_model(model_config(), seed)) for seed in range(3)]
-  save_base(folder.base, nnx.to_pure_dict(states[0]), {})
+  cfg = model_config()
+  parts = {name: getattr(cfg, name) for name in PART_TYPES}
+  base.save(folder.base, states[0], parts, ["random"])
   stages = config_lib.stages(config)
   for stage, other in zip(stages, states[1:], strict=False):
     part, _ = split_params(other, stage.trainable)
@@ -148,6 +154,52 @@ def test_several_clips_and_json(tmp_path, run, trained):
     assert result["finished"] is False
   _, out, _ = run(*paths, QUESTION, limit)
   assert out == "".join(f"{r['audio']}: {r['answer']}\n" for r in results)
+
+
+@pytest.fixture(scope="module")
+def bundle(workdir, tmp_path_factory):
+  """What export makes of the run."""
+  folder = tmp_path_factory.mktemp("export") / "bundle"
+  run = from_run.open_run(workdir)
+  write_bundle(
+    folder, run.tensors, run.cfg, run.tokenizer, run.stage, run.training
+  )
+  return folder
+
+
+def test_a_bundle_answers_as_the_run_that_it_was_made_from(
+  tmp_path, run, bundle, capsys
+):
+  paths = [write(tmp_path / f"{i}.wav", noise(i, 1.0)) for i in range(2)]
+  args = (*paths, QUESTION, "--max_new_tokens=8", "--json")
+  wanted = run(*args)
+  status = ask.main([f"--bundle={bundle}", *args])
+  captured = capsys.readouterr()
+  assert (status, captured.out, captured.err) == wanted
+  assert status == 0 and captured.out
+
+
+def test_a_bundle_and_a_run_that_are_taken_for_each_other(
+  workdir, bundle, capsys
+):
+  for argument, other in (
+    (f"--workdir={bundle}", f"--bundle={bundle}"),
+    (f"--bundle={workdir}", f"--workdir={workdir}"),
+  ):
+    assert ask.main([argument, QUESTION]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    assert captured.err.startswith("ask: ") and other in captured.err
+  with pytest.raises(SystemExit) as error:
+    ask.main([f"--workdir={workdir}", f"--bundle={bundle}", QUESTION])
+  assert error.value.code == 2
+
+
+def test_a_missing_bundle(tmp_path, capsys):
+  assert ask.main([f"--bundle={tmp_path / 'absent'}", QUESTION]) == 2
+  error = capsys.readouterr().err
+  assert "there is no bundle in this folder" in error
+  assert error.count("\n") == 1
 
 
 def test_without_sound(run, trained):

@@ -40,6 +40,23 @@ class LtuConfig:
     return self.projector.num_tokens(self.encoder)
 
 
+PART_TYPES = {
+  field.name: field.default_factory for field in dataclasses.fields(LtuConfig)
+}
+"""Name of each part of the model -> the dataclass of its sizes."""
+
+
+def part_of(path: str) -> str:
+  """Which part of the model a parameter's path belongs to."""
+  if path.rsplit("/", 1)[-1] in ("lora_a", "lora_b"):
+    return "lora"
+  return path.split("/", 1)[0]
+
+
+STACKS = ("encoder/blocks/", "llama/layers/")
+"""Parameters whose paths begin so have a leading axis of layers."""
+
+
 def attention_mask(
   has_audio: jax.Array, segment_ids: jax.Array, num_audio: int
 ) -> jax.Array:

@@ -1,0 +1,381 @@
+"""Base weights in a folder: what training starts from.
+
+BASE/base.json            parts with their sizes, origin, content hash
+BASE/weights              Orbax; one array for each tensor of each layer
+BASE/tokenizer.*          the tokenizer, if there is one
+BASE/carried.safetensors  tensors of the published model without effect
+
+A base may hold only some parts of the model (encoder, projector, llama, lora).
+Layers are stored one by one, though the model stacks them: so a model of any
+size is written and read a tensor at a time. The folder is made under another
+name and renamed when it is whole.
+"""
+
+import dataclasses
+import itertools
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec
+from orbax.checkpoint import v1 as ocp
+
+from ltu_jax import tree_names
+from ltu_jax.checkpoint import READ_ERRORS, CheckpointError, reason
+from ltu_jax.models.ltu import PART_TYPES, STACKS
+
+_FORMAT = "ltu_jax base"
+_VERSION = 1
+
+# Written at once: few calls for a small model, little memory for a large one.
+_FLUSH_BYTES = 256 << 20
+
+# Read together by a BaseReader, and kept by it at most.
+_BATCH_BYTES = 64 << 20
+_KEEP_BYTES = 128 << 20
+
+# A device reads the chunks that its shard touches.
+_CHUNK_BYTES = 8 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class BaseInfo:
+  """What base.json says.
+
+  Attributes:
+    parts: The parts that are there -> their sizes, the dataclasses of models/.
+    origin: Lines that say where the weights came from.
+    content_hash: SHA-256 over all names, dtypes, shapes and bytes.
+  """
+
+  parts: dict[str, Any]
+  origin: tuple[str, ...]
+  content_hash: str
+
+
+def stored_name(path: str, layer: int | None = None) -> str:
+  """The name under which a parameter, or one layer of it, is stored."""
+  if layer is None:
+    return path
+  stack = next(s for s in STACKS if path.startswith(s))
+  return f"{stack}{layer}/{path.removeprefix(stack)}"
+
+
+def layer_names(
+  path: str, shape: Sequence[int]
+) -> list[tuple[int | None, str]]:
+  """(layer, stored name) of every array that a parameter is stored as.
+
+  Args:
+    path: The parameter's path.
+    shape: Its shape in the model, with the axis of layers if it is stacked.
+  """
+  layers = range(shape[0]) if path.startswith(STACKS) else [None]
+  return [(layer, stored_name(path, layer)) for layer in layers]
+
+
+class BaseWriter:
+  """Writes a base folder tensor by tensor; the with-block ends it.
+
+  If the block is left by an error, or the process dies, no folder of the final
+  name is there.
+  """
+
+  def __init__(
+    self,
+    path: str | os.PathLike,
+    parts: Mapping[str, Any],
+    origin: Sequence[str],
+  ):
+    """Begins.
+
+    Args:
+      path: The folder to make.
+      parts: Part name -> its sizes, for the parts that will be added.
+      origin: Lines that say where the weights come from.
+
+    Raises:
+      CheckpointError: The folder exists.
+    """
+    self._path = pathlib.Path(path).absolute()
+    if self._path.exists():
+      raise CheckpointError(
+        f"{self._path} exists. Choose another folder, or remove it if no "
+        "trained run needs it."
+      )
+    self._work = self._path.with_name(f"{self._path.name}.incomplete")
+    self._parts, self._origin = dict(parts), tuple(origin)
+    self._pending: dict[str, np.ndarray] = {}
+    self._pending_bytes = 0
+    self._digests: dict[str, str] = {}
+
+  def __enter__(self) -> "BaseWriter":
+    """Makes the working folder; what a killed writer left goes."""
+    shutil.rmtree(self._work, ignore_errors=True)
+    self._work.mkdir(parents=True)
+    return self
+
+  def __exit__(self, kind: Any, *_: Any) -> None:
+    """Makes the folder whole, or removes it after an error."""
+    if kind is not None:
+      shutil.rmtree(self._work, ignore_errors=True)
+      return
+    self._flush()
+    ocp.partial.finalize(self._work / "weights")
+    found = {
+      "format": _FORMAT,
+      "version": _VERSION,
+      "parts": {k: dataclasses.asdict(v) for k, v in self._parts.items()},
+      "origin": self._origin,
+      "content_hash": tree_names.combined_hash(self._digests),
+    }
+    text = json.dumps(found, indent=2) + "\n"
+    (self._work / "base.json").write_text(text, encoding="utf-8")
+    self._work.rename(self._path)
+
+  @property
+  def folder(self) -> pathlib.Path:
+    """The working folder, for small files that go beside the weights."""
+    return self._work
+
+  def add(self, name: str, array: np.ndarray) -> None:
+    """Adds one array under its `stored_name`."""
+    array = np.ascontiguousarray(array)
+    self._digests[name] = tree_names.array_hash(name, array)
+    self._pending[name] = array
+    self._pending_bytes += array.nbytes
+    if self._pending_bytes >= _FLUSH_BYTES:
+      self._flush()
+
+  def _flush(self) -> None:
+    """Writes what is pending; Orbax keeps a copy only meanwhile."""
+    if not self._pending:
+      return
+    context = ocp.Context()
+    context.array.saving.storage_options.chunk_byte_size = _CHUNK_BYTES
+    with context:
+      ocp.partial.save(self._work / "weights", nested(self._pending))
+    self._pending, self._pending_bytes = {}, 0
+
+
+def save(
+  path: str | os.PathLike,
+  params: nnx.State | Mapping[str, Any],
+  parts: Mapping[str, Any],
+  origin: Sequence[str],
+) -> None:
+  """Writes parameters that are in memory as a base folder.
+
+  Args:
+    path: The folder to make.
+    params: Parameters as the model has them, or a nested dict of them.
+    parts: Part name -> its sizes.
+    origin: Where the weights come from.
+
+  Raises:
+    CheckpointError: The folder exists.
+  """
+  pure = nnx.to_pure_dict(params) if isinstance(params, nnx.State) else params
+  with BaseWriter(path, parts, origin) as writer:
+    for path_name, array in tree_names.leaves(pure).items():
+      for layer, name in layer_names(path_name, array.shape):
+        writer.add(name, np.asarray(array if layer is None else array[layer]))
+
+
+def info(path: str | os.PathLike) -> BaseInfo:
+  """Reads what a base folder holds.
+
+  Raises:
+    CheckpointError: No base folder, a damaged one, or a later version's.
+  """
+  path = pathlib.Path(path).absolute()
+  try:
+    found = json.loads((path / "base.json").read_text(encoding="utf-8"))
+    if found["format"] != _FORMAT or found["version"] != _VERSION:
+      raise ValueError(f"it is {found['format']!r} {found['version']}")
+    parts = {k: _part(k, v) for k, v in found["parts"].items()}
+    return BaseInfo(parts, tuple(found["origin"]), found["content_hash"])
+  except (FileNotFoundError, NotADirectoryError) as error:
+    raise CheckpointError(
+      f"{path}: there are no base weights (no base.json). They are made when a "
+      "run starts, or by: python -m ltu_jax.convert import"
+    ) from error
+  except (ValueError, KeyError, TypeError) as error:
+    raise CheckpointError(
+      f"{path / 'base.json'} cannot be used: {reason(error)}"
+    ) from error
+
+
+def _part(name: str, values: Mapping[str, Any]) -> Any:
+  """The dataclass of a part; lists become tuples."""
+  return PART_TYPES[name](
+    **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+  )
+
+
+def load(path: str | os.PathLike, target: Mapping[str, Any]) -> dict[str, Any]:
+  """Loads a base's parameters onto the devices, stacked.
+
+  Each device reads its own shards; beside the result, one stacked parameter is
+  held twice for a moment.
+
+  Args:
+    path: A base folder.
+    target: Nested dict of the parameters that are wanted, as
+      jax.ShapeDtypeStruct with NamedShardings.
+
+  Returns:
+    The nested dict of arrays.
+
+  Raises:
+    CheckpointError: Nothing there, damage, or another structure, dtype or
+      shape; then every difference is listed.
+  """
+  path = pathlib.Path(path).absolute()
+  info(path)
+  wanted = tree_names.leaves(target)
+  pieces = {n: p for k, v in wanted.items() for n, p in _split_target(k, v)}
+  tree = nested(pieces)
+  rows = tree_names.differences(_stored(path), tree)
+  if rows:
+    raise CheckpointError(f"{path}: these are another model's weights:\n{rows}")
+  loaded = tree_names.leaves(_read(path, tree))
+  stacked = {}
+  for name, struct in wanted.items():
+    parts = [loaded.pop(n) for n, _ in _split_target(name, struct)]
+    if name not in pieces:
+      stack = jax.jit(_stack, out_shardings=struct.sharding)
+      parts = [stack(*parts)]
+    stacked[name] = parts[0]
+  return nested(stacked)
+
+
+class BaseReader:
+  """Reads the arrays of a base folder one at a time, to the host's memory.
+
+  A call of Orbax costs more than a small array, so what follows in `shapes` is
+  read along, and kept until it is asked for or gets too much.
+
+  Attributes:
+    shapes: Stored name -> jax.ShapeDtypeStruct of the array.
+  """
+
+  def __init__(self, path: str | os.PathLike):
+    """Opens a folder; reads no weights.
+
+    Raises:
+      CheckpointError: Nothing there, or damage.
+    """
+    self._path = pathlib.Path(path).absolute()
+    info(self._path)
+    self._leaves = tree_names.leaves(_stored(self._path))
+    self.shapes = {
+      name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+      for name, leaf in sorted(self._leaves.items(), key=_by_parameter)
+    }
+    self._ahead: dict[str, np.ndarray] = {}
+
+  def read(self, name: str) -> np.ndarray:
+    """Reads one array by its stored name.
+
+    Raises:
+      CheckpointError: Damage.
+    """
+    if name not in self._ahead:
+      # Orbax gives numpy arrays where its own metadata is the target.
+      tree = nested({n: self._leaves[n] for n in self._batch(name)})
+      found = tree_names.leaves(_read(self._path, tree, partial=True))
+      while self._ahead and _nbytes(self._ahead) > _KEEP_BYTES:
+        self._ahead.pop(next(iter(self._ahead)))
+      self._ahead |= found
+    return self._ahead.pop(name)
+
+  def _batch(self, first: str) -> list[str]:
+    """A name and those after it that make a call worth its while."""
+    batch, size = [], 0
+    for name in itertools.dropwhile(lambda n: n != first, self.shapes):
+      size += _nbytes({name: self.shapes[name]})
+      if batch and size > _BATCH_BYTES:
+        break
+      batch.append(name)
+    return batch
+
+
+def _by_parameter(item: tuple[str, Any]) -> tuple[str, int]:
+  """Sorts the layers of a parameter next to each other."""
+  name = item[0]
+  for stack in STACKS:
+    if name.startswith(stack):
+      layer, rest = name.removeprefix(stack).split("/", 1)
+      return stack + rest, int(layer)
+  return name, 0
+
+
+def _nbytes(arrays: Mapping[str, Any]) -> int:
+  return sum(x.size * x.dtype.itemsize for x in arrays.values())
+
+
+def _stored(path: pathlib.Path) -> Any:
+  """Orbax's metadata tree of a base."""
+  try:
+    return ocp.metadata(path / "weights").metadata
+  except READ_ERRORS as error:
+    raise _damaged(path, error) from error
+
+
+def _read(path: pathlib.Path, tree: Any, partial: bool = False) -> Any:
+  """Orbax's load with one clear error."""
+  context = ocp.Context()
+  context.pytree.loading.partial_load = partial
+  try:
+    with context:
+      # `ocp.load` raises a bare Exception for a damaged array, this a KeyError.
+      return ocp.load_checkpointables(path / "weights", {"state": tree})[
+        "state"
+      ]
+  except READ_ERRORS as error:
+    raise _damaged(path, error) from error
+
+
+def _damaged(path: pathlib.Path, why: Exception) -> CheckpointError:
+  return CheckpointError(
+    f"{path}: the base weights are damaged ({reason(why)})."
+  )
+
+
+def _split_target(
+  path: str, struct: jax.ShapeDtypeStruct
+) -> list[tuple[str, jax.ShapeDtypeStruct]]:
+  """(stored name, shape with sharding) of each array of a target."""
+  names = layer_names(path, struct.shape)
+  if names[0][0] is not None:
+    mesh, spec = struct.sharding.mesh, struct.sharding.spec
+    struct = jax.ShapeDtypeStruct(
+      struct.shape[1:],
+      struct.dtype,
+      sharding=NamedSharding(mesh, PartitionSpec(*spec[1:])),
+    )
+  return [(name, struct) for _, name in names]
+
+
+def _stack(*layers: jax.Array) -> jax.Array:
+  return jnp.stack(layers)
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+  """Nested dicts of a mapping with a/b/c names."""
+  tree: dict[str, Any] = {}
+  for name, value in flat.items():
+    *parents, leaf = name.split("/")
+    node = tree
+    for parent in parents:
+      node = node.setdefault(parent, {})
+    node[leaf] = value
+  return tree
