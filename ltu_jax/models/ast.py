@@ -1,6 +1,7 @@
 """The ear: the audio branch of CAV-MAE, an audio spectrogram transformer.
 
-Axis letters: see lora.py; P patches (8 frequency rows x 64 time steps).
+Axis letters: see lora.py; P patches (8 frequency rows x 64 time steps), X
+prefix tokens (none in LTU).
 """
 
 import dataclasses
@@ -30,6 +31,9 @@ class EncoderConfig:
     num_frames: frames of 10 ms that go in.
     num_mels: mel bins that go in.
     norm_eps: layer norm epsilon; torch's default, not timm's 1e-6.
+    prefix_tokens: X, learned tokens that go through the blocks before the
+      patches and are cut off at the end. LTU has none; AST has two (class and
+      distillation), which its patches attend to.
     remat: key of remat.POLICIES.
     dtype: compute dtype.
   """
@@ -43,6 +47,7 @@ class EncoderConfig:
   num_frames: int = 1024
   num_mels: int = 128
   norm_eps: float = 1e-5
+  prefix_tokens: int = 0
   remat: str = "full"
   dtype: str = "bfloat16"
 
@@ -114,7 +119,7 @@ class EncoderBlock(nnx.Module):
     self.fc2 = _Linear((hidden, dim), ("audio_mlp", "audio_embed"), rngs=rngs)
 
   def __call__(self, x: jax.Array) -> jax.Array:
-    """[B, P, E] -> [B, P, E]."""
+    """[B, X + P, E] -> [B, X + P, E]."""
     q, k, v = jnp.moveaxis(self.qkv(self.norm1(x)), 2, 0)
     x = x + self.proj(jax.nn.dot_product_attention(q, k, v))
     h = jax.nn.gelu(self.fc1(self.norm2(x)), approximate=False)
@@ -164,6 +169,14 @@ class AudioEncoder(nnx.Module):
       lambda r: EncoderBlock(cfg, rngs=r), cfg.depth, rngs=rngs
     )
     self.norm = _layer_norm(cfg, rngs)
+    if cfg.prefix_tokens:
+      # With their positions added in; last, so that the other start values are
+      # the same with and without them.
+      shape = (1, cfg.prefix_tokens, cfg.dim)
+      self.prefix = nnx.Param(
+        0.02 * jax.random.normal(rngs.params(), shape),
+        out_sharding=(None, "position", "audio_embed"),
+      )
 
   def __call__(self, fbank: jax.Array) -> jax.Array:
     """Encodes filter banks.
@@ -193,10 +206,15 @@ class AudioEncoder(nnx.Module):
     )
     x = self.patch_embed(x)
     x = x + self.pos_embed[...].astype(x.dtype)
-    x = constrain(x + self.modality[...].astype(x.dtype), "batch", None, None)
+    x = x + self.modality[...].astype(x.dtype)
+    if cfg.prefix_tokens:
+      shape = (x.shape[0], cfg.prefix_tokens, cfg.dim)
+      prefix = jnp.broadcast_to(self.prefix[...].astype(x.dtype), shape)
+      x = jnp.concatenate([prefix, x], axis=1)
+    x = constrain(x, "batch", None, None)
 
     def body(x, block):
       return constrain(block(x), "batch", None, None), None
 
     x, _ = jax.lax.scan(remat(body, cfg.remat), x, self.blocks)
-    return self.norm(x)
+    return self.norm(x[:, cfg.prefix_tokens :])
