@@ -99,6 +99,20 @@ class Workdir:
       )
     return trained
 
+  def load_tokenizer(self) -> Tokenizer:
+    """Loads the run's tokenizer.
+
+    Raises:
+      CheckpointError: there is none, or it cannot be used.
+    """
+    try:
+      tokenizer = load_tokenizer(self.root)
+    except ValueError as error:
+      raise CheckpointError(str(error)) from error
+    if tokenizer is None:
+      raise CheckpointError(f"{self.root}: the run's tokenizer is missing.")
+    return tokenizer
+
   def check_config(self, config: ml_collections.ConfigDict) -> None:
     """Checks that a run that was started here had this config.
 
@@ -267,9 +281,7 @@ def load_trained(root: str | os.PathLike) -> Trained:
   workdir = Workdir(pathlib.Path(root))
   config = workdir.read_config()
   trained = workdir.trained_stages(config)
-  tokenizer = load_tokenizer(workdir.root)
-  if tokenizer is None:
-    raise CheckpointError(f"{workdir.root}: the run's tokenizer is missing.")
+  tokenizer = workdir.load_tokenizer()
   cfg = model_config(workdir, config, tokenizer)
   mesh = make_mesh({}, jax.local_devices()[:1])
   params, _ = load_base_params(workdir, cfg, mesh)

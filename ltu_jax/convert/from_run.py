@@ -102,7 +102,7 @@ def open_run(root: str | os.PathLike, stage: int | None = None) -> Opened:
   """
   workdir = Workdir(pathlib.Path(root))
   config = workdir.read_config()
-  tokenizer = load_tokenizer(workdir.root)
+  tokenizer = workdir.load_tokenizer()
   cfg = model_config(workdir, config, tokenizer)
   arrays, carried, origin = {}, {}, []
   for folder, found in workdir.bases().items():

@@ -72,12 +72,13 @@ def override(
 
   Args:
     parts: Part name -> its dataclass.
-    settings: Such as "encoder.heads=4"; lists are separated by commas.
+    settings: Such as "encoder.heads=4"; lists are separated by commas. Where
+      llama.heads is set and llama.head_dim is not, it is dim / heads.
 
   Raises:
     ConversionError: A setting that names no field, or no such value.
   """
-  parts = dict(parts)
+  changes: dict[str, dict[str, Any]] = {}
   for setting in settings:
     key, _, text = setting.partition("=")
     part, _, field = key.partition(".")
@@ -89,14 +90,20 @@ def override(
         f"--set {setting}: write PART.FIELD=VALUE; there are "
         f"{', '.join(sorted(known))}"
       )
-    old = getattr(parts[part], field)
     try:
-      parts[part] = dataclasses.replace(
-        parts[part], **{field: _parse(text, old)}
-      )
+      value = _parse(text, getattr(parts[part], field))
     except ValueError as error:
       raise ConversionError(f"--set {setting}: {error}") from error
-  return parts
+    changes.setdefault(part, {})[field] = value
+  if "heads" in changes.get("llama", ()):
+    changes["llama"].setdefault("head_dim", 0)
+  try:
+    return dict(parts) | {
+      part: dataclasses.replace(parts[part], **fields)
+      for part, fields in changes.items()
+    }
+  except ValueError as error:
+    raise ConversionError(f"--set {' '.join(settings)}: {error}") from error
 
 
 def _parse(text: str, old: Any) -> Any:

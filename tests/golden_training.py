@@ -1,0 +1,74 @@
+"""The published Trainer's twenty steps, with our training step."""
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
+
+import golden_data
+from ltu_jax import optim
+from ltu_jax.models.ltu import abstract
+from ltu_jax.train_state import new_state, split_params
+from ltu_jax.train_step import make_train_step
+
+TRAINABLE = ("^encoder/", "^projector/", "lora_")
+STEPS, ACCUMULATION = 20, 2
+
+
+def micro_batch(index: int, width: int) -> dict[str, np.ndarray]:
+  """One published micro-batch, padded on the left to `width` tokens.
+
+  The added columns are padding that nobody sees; the published columns keep
+  their positions 32, 33, ...
+  """
+  data = golden_data.load("train_a")
+  get = lambda key: data[f"micro/{index:03d}/{key}"]
+  text = golden_data.text_batch(
+    get("input_ids"), get("attention_mask"), get("labels")
+  )
+  extra = width - text["tokens"].shape[1]
+  text = {k: np.pad(v, ((0, 0), (extra, 0))) for k, v in text.items()}
+  return text | {
+    "fbank": data["pool_audio"][get("audio_index")],
+    "has_audio": np.ones(2, bool),
+  }
+
+
+def train(params: nnx.State, mesh: Mesh):
+  """Trains the published 20 steps from parameters that lie on the mesh.
+
+  Returns:
+    Metrics of each step, the last state, the frozen part.
+  """
+  data = golden_data.load("train_a")
+  graphdef, _ = abstract(golden_data.config("forward_a"))
+  trainable, frozen = split_params(params, TRAINABLE)
+  state = new_state(trainable, jax.random.key(0), mesh)
+  step = make_train_step(
+    graphdef,
+    trainable,
+    frozen,
+    mesh,
+    loss_norm="micro_batch",
+    dropout=False,
+  )
+  width = max(
+    data[f"micro/{i:03d}/input_ids"].shape[1]
+    for i in range(STEPS * ACCUMULATION)
+  )
+  schedule = optim.Schedule(peak=1e-3, warmup=5, total=STEPS)
+  history, compiles = [], []
+  jax.monitoring.register_event_duration_secs_listener(
+    lambda event, *_, **__: "compile" in event and compiles.append(event)
+  )
+  for i in range(STEPS):
+    micros = [micro_batch(ACCUMULATION * i + j, width) for j in range(2)]
+    batch = jax.tree.map(lambda *x: np.stack(x), *micros)
+    state, metrics = step(state, frozen, batch, schedule)
+    history.append(jax.device_get(metrics))
+    if i == 0:
+      assert compiles, "the listener hears nothing"
+      compiles.clear()
+  jax.monitoring.clear_event_listeners()
+  assert not compiles, "compiled again after the first step"
+  return history, state, frozen
