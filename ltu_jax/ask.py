@@ -1,6 +1,7 @@
 """Asks a trained model about sounds, on the command line.
 
   python -m ltu_jax.ask --workdir=runs/quickstart clip.wav "What can be heard?"
+  python -m ltu_jax.ask --bundle=ltu-bundle clip.wav "What can be heard?"
 
 The last argument is the question; those before it are sound files, of which
 each gets an answer. Without a sound file the model answers from text alone.
@@ -169,7 +170,7 @@ def _ask(args: argparse.Namespace) -> list[Answer]:
     raise AskError("the question is empty.")
   clips = [read_clip(path) for path in paths] or [None]
   config = _sampling(args)
-  model, tokenizer = _load(args.workdir)
+  model, tokenizer = _load(args.workdir, args.bundle)
   answers = answer(model, tokenizer, question, clips, config, args.seed)
   return [
     Answer(path, question, text, finished)
@@ -188,14 +189,15 @@ def _sampling(args: argparse.Namespace) -> "SamplingConfig":
     raise AskError(str(error)) from error
 
 
-def _load(workdir: str) -> tuple["LTU", "Tokenizer"]:
-  """Loads the trained model of a run."""
+def _load(workdir: str | None, bundle: str | None) -> tuple["LTU", "Tokenizer"]:
+  """Loads the trained model of a run or of a bundle."""
+  from ltu_jax.bundle import load_model
   from ltu_jax.checkpoint import CheckpointError
-  from ltu_jax.workdir import load_trained
+  from ltu_jax.convert.tensors import ConversionError
 
   try:
-    trained = load_trained(workdir)
-  except (CheckpointError, FileNotFoundError) as error:
+    trained = load_model(workdir, bundle)
+  except (CheckpointError, ConversionError, FileNotFoundError) as error:
     raise AskError(str(error)) from error
   return trained.model, trained.tokenizer
 
@@ -210,6 +212,8 @@ def _parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
     prog="python -m ltu_jax.ask",
     description="Ask a trained model about sounds.",
+    epilog="example: python -m ltu_jax.ask --workdir=runs/quickstart clip.wav "
+    '"What can be heard?"',
     allow_abbrev=False,
   )
   add = parser.add_argument
@@ -220,7 +224,9 @@ def _parser() -> argparse.ArgumentParser:
     help="sound files (none: the model answers from text alone), and the "
     "question in quotes",
   )
-  add("--workdir", required=True, help="folder of a trained run")
+  source = parser.add_mutually_exclusive_group(required=True)
+  source.add_argument("--workdir", help="folder of a trained run")
+  source.add_argument("--bundle", help="folder that convert export made")
   add("--json", action="store_true", help="print a JSON object for each clip")
   add(
     "--temperature",
