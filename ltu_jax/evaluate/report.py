@@ -129,21 +129,28 @@ def render(
     _table(("stage", "steps", "first", "last", "mean of last 10 %"), loss_rows),
     "## Held-out clips",
     split,
+    render_result(result),
+    f"## {len(asked)} held-out clips, chosen by their place in the data",
+    *(_sample(sample) for sample in asked),
+  ]
+  return "\n\n".join(parts) + "\n"
+
+
+def render_result(result: Result) -> str:
+  """Returns the table of held-out accuracies, with notes, as Markdown."""
+  classes = "; ".join(
+    f"{name} {score.hits}/{score.count}"
+    for name, score in result.per_class.items()
+  )
+  parts = [
     _table(
       ("question", "right", "of", "95 %", "chance", "without audio"),
       _accuracy_rows(result),
     ),
     _notes(result),
-    "Right answers by class: "
-    + "; ".join(
-      f"{name} {score.hits}/{score.count}"
-      for name, score in result.per_class.items()
-    )
-    + ".",
-    f"## {len(asked)} held-out clips, chosen by their place in the data",
-    *(_sample(sample) for sample in asked),
+    f"Right answers by class: {classes}.",
   ]
-  return "\n\n".join(parts) + "\n"
+  return "\n\n".join(parts)
 
 
 def split_statement(
