@@ -32,7 +32,8 @@ python -m ltu_jax.evaluate --bundle=FOLDER
 The weights are safetensors with the names of the published PyTorch code;
 config.json has all sizes and how the model was made."""
 
-_FRAME_SECONDS = 0.01
+_FRAME_SECONDS, _STEP_SECONDS = 0.025, 0.01
+"""Kaldi's frames: 25 ms every 10 ms."""
 
 
 def model_card(
@@ -52,12 +53,12 @@ def model_card(
   Returns:
     Markdown, after a YAML header as the Hugging Face hub reads it.
   """
-  seconds = cfg.encoder.num_frames * _FRAME_SECONDS
+  seconds = _FRAME_SECONDS + (cfg.encoder.num_frames - 1) * _STEP_SECONDS
   sections = [
     _FRONT,
     "# LTU: an audio language model",
-    f"It hears the first {seconds:g} s of a clip and answers questions about it"
-    " in text. The architecture is LTU's (Listen, Think, and Understand,"
+    f"It hears the first {seconds:.2f} s of a clip and answers questions about"
+    " it in text. The architecture is LTU's (Listen, Think, and Understand,"
     " [arXiv 2305.10790](https://arxiv.org/abs/2305.10790)).",
     _sizes(cfg, parameters),
     "## Use",
