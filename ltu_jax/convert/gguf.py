@@ -5,6 +5,7 @@ the order of interleaved rotation; ours are in Hugging Face's, halves.
 """
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -105,9 +106,9 @@ def _canonical(name: str) -> str:
   if leaf == "weight":
     if stem in _OUTSIDE:
       return f"{_OUTSIDE[stem]}.weight"
-    block, _, rest = stem.removeprefix("blk.").partition(".")
-    if stem.startswith("blk.") and block.isdecimal() and rest in _INSIDE:
-      return f"model.layers.{int(block)}.{_INSIDE[rest]}.weight"
+    match = re.fullmatch(r"blk\.(0|[1-9][0-9]*)\.(\w+)", stem)
+    if match and match[2] in _INSIDE:
+      return f"model.layers.{match[1]}.{_INSIDE[match[2]]}.weight"
   return name
 
 
@@ -225,6 +226,5 @@ def _vocab(file: GgufFile, reader: _Reader) -> int:
   stated = reader.left.pop("vocab_size", None)
   if (embedding := file.tensors.get("token_embd.weight")) is not None:
     return embedding.shape[0]
-  tokens = file.metadata.get(gguf_tokenizer.TOKENS)
-  reader.left["vocab_size"] = stated or (len(tokens) if tokens else None)
+  reader.left["vocab_size"] = stated or gguf_tokenizer.count_tokens(file)
   return reader.take("vocab_size")

@@ -75,6 +75,12 @@ def read_tokenizer(file: GgufFile) -> tuple[Tokenizer | None, str]:
   return None, f"{file.path}: its tokenizer is not read: {reason}"
 
 
+def count_tokens(file: GgufFile) -> int | None:
+  """How many tokens the metadata lists, None if it has no such list."""
+  tokens = file.metadata.get(TOKENS)
+  return len(tokens) if isinstance(tokens, list) else None
+
+
 def _lists(file: GgufFile, kinds: Mapping[str, type]) -> dict[str, list]:
   """Metadata lists, which have to be there and, but for merges, of one length.
 
@@ -86,7 +92,7 @@ def _lists(file: GgufFile, kinds: Mapping[str, type]) -> dict[str, list]:
     ConversionError: A table of what is wrong.
   """
   problems, found = [], {}
-  count = len(file.metadata.get(TOKENS, ()))
+  count = count_tokens(file)
   for key, kind in kinds.items():
     values = found[key] = file.metadata.get(_KEY + key)
     if values is None:
@@ -195,6 +201,25 @@ def _sentencepiece(file: GgufFile) -> tuple[Tokenizer | None, str]:
       f"{file.path}: its tokenizer is not read, for it is not LLaMA's kind of"
       f" SentencePiece: {', '.join(other)}"
     )
+  try:
+    model = _sentencepiece_model(found, metadata)
+    tokenizer = SentencePieceTokenizer(model)
+  except ValueError as e:
+    raise _error(file, str(e)) from e
+  return tokenizer, (
+    f"{file.path}: tokenizer from its metadata: SentencePiece BPE of"
+    f" {tokenizer.vocab_size} ids, with LLaMA's settings"
+  )
+
+
+def _sentencepiece_model(
+  found: Mapping[str, list], metadata: Mapping[str, Any]
+) -> bytes:
+  """The bytes of a `.model` file with the pieces of a GGUF file.
+
+  Raises:
+    ValueError: a type of token that SentencePiece has not.
+  """
   model = sentencepiece_model.ModelProto()
   for piece, score, kind in zip(
     found["tokens"], found["scores"], found["token_type"], strict=True
@@ -208,17 +233,10 @@ def _sentencepiece(file: GgufFile) -> tuple[Tokenizer | None, str]:
   trainer.split_digits = True
   trainer.unk_id, trainer.bos_id, trainer.eos_id, trainer.pad_id = 0, 1, 2, -1
   normalizer.name = "identity"
-  normalizer.add_dummy_prefix = metadata.get(_KEY + "add_space_prefix", True)
-  normalizer.remove_extra_whitespaces = metadata.get(
-    _KEY + "remove_extra_whitespaces", False
+  normalizer.add_dummy_prefix = bool(
+    metadata.get(_KEY + "add_space_prefix", True)
   )
-  try:
-    tokenizer = SentencePieceTokenizer(
-      model.SerializeToString(deterministic=True)
-    )
-  except ValueError as e:
-    raise _error(file, str(e)) from e
-  return tokenizer, (
-    f"{file.path}: tokenizer from its metadata: SentencePiece BPE of"
-    f" {tokenizer.vocab_size} ids, with LLaMA's settings"
+  normalizer.remove_extra_whitespaces = bool(
+    metadata.get(_KEY + "remove_extra_whitespaces", False)
   )
+  return model.SerializeToString(deterministic=True)
