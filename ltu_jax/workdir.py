@@ -257,19 +257,19 @@ def lay_over(workdir: Workdir, stage: Stage, params: nnx.State) -> nnx.State:
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-  """A model put together from a run's folder.
+  """A model put together from a run's folder or a bundle.
 
   Attributes:
     model: LTU with all trained parts.
-    tokenizer: the run's tokenizer.
-    config: the run's config.
-    stage: the last stage that has weights.
+    tokenizer: its tokenizer.
+    config: the run's config; {} where a bundle does not know it.
+    stage: the last stage that has weights; None if none was trained.
   """
 
   model: LTU
   tokenizer: Tokenizer
   config: dict[str, Any]
-  stage: Stage
+  stage: Stage | None
 
 
 def load_trained(root: str | os.PathLike) -> Trained:

@@ -162,6 +162,8 @@ def _export(args: argparse.Namespace) -> list[str]:
     raise ConversionError("--stage goes with --workdir.")
   if args.all_weights and args.format != "ltu":
     raise ConversionError("--all_weights goes with --format=ltu.")
+  if args.unmerged and args.format != "hf":
+    raise ConversionError("--unmerged goes with --format=hf.")
   if args.workdir:
     opened = from_run.open_run(args.workdir, args.stage)
   else:
@@ -174,7 +176,9 @@ def _export(args: argparse.Namespace) -> list[str]:
   elif args.format == "peft":
     notes = formats.export_peft(args.out, tensors, cfg)
   elif args.format == "hf":
-    notes = formats.export_hf(args.out, tensors, cfg, tokenizer)
+    notes = formats.export_hf(
+      args.out, tensors, cfg, tokenizer, merge=not args.unmerged
+    )
   else:
     notes = bundle.write_bundle(
       args.out, tensors, cfg, tokenizer, opened.stage, opened.training
@@ -257,6 +261,11 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
     "--all_weights",
     action="store_true",
     help="ltu: the decoder's weights too",
+  )
+  add(
+    "--unmerged",
+    action="store_true",
+    help="hf: without the adapters, as --format=peft needs its decoder",
   )
   parser.set_defaults(run=_export)
 

@@ -156,14 +156,17 @@ def export_hf(
   tensors: Mapping[str, Tensor],
   cfg: LtuConfig,
   tokenizer: Tokenizer | None,
+  merge: bool = True,
 ) -> list[str]:
-  """Writes the decoder as a LLaMA folder of Hugging Face, adapters merged.
+  """Writes the decoder as a LLaMA folder of Hugging Face.
 
   Args:
     folder: The folder to make.
     tensors: Canonical name -> tensor, all of the model.
     cfg: The model.
     tokenizer: Its tokenizer; None writes none.
+    merge: Whether the adapters are added to the weights. False leaves them
+      out: the decoder that an adapter folder of `export_peft` goes on.
 
   Returns:
     Lines for the user.
@@ -172,6 +175,7 @@ def export_hf(
     ConversionError: The folder exists, or tensors that are not the model's.
   """
   check_whole(tensors, cfg)
+  decoder = {n: t for n, t in tensors.items() if part_of_name(n) == "llama"}
   ids = {"bos": None, "eos": None, "pad": None}
   if tokenizer is not None:
     ids = {name: getattr(tokenizer, f"{name}_id") for name in ids}
@@ -182,12 +186,13 @@ def export_hf(
       generation = {f"{name}_token_id": i for name, i in ids.items()}
       write_json(work / "generation_config.json", generation)
       tokenizer.save(work)
-    write_shards(work, merged(tensors, cfg))
+    write_shards(work, merged(tensors, cfg) if merge else decoder)
     _write_audio(work, tensors, cfg)
   notes = [f"{AUDIO_FILE} has the encoder and the projector"]
   if cfg.lora.rank:
     targets = ", ".join(sorted(cfg.lora.targets))
-    notes.insert(0, f"the adapters of {targets} are merged")
+    done = "merged" if merge else "left out"
+    notes.insert(0, f"the adapters of {targets} are {done}")
   if tokenizer is None:
     notes.append("there is no tokenizer to write")
   return notes

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from ltu_jax import base
+from ltu_jax import base, losses
 from ltu_jax.checkpoint import CheckpointError, Checkpoints
 from ltu_jax.convert.files import open_safetensors
 from ltu_jax.convert.from_torch import entries
@@ -104,11 +104,12 @@ def open_run(root: str | os.PathLike, stage: int | None = None) -> Opened:
   config = workdir.read_config()
   tokenizer = workdir.load_tokenizer()
   cfg = model_config(workdir, config, tokenizer)
-  arrays, carried, origin = {}, {}, []
+  arrays, carried, origin, hashes = {}, {}, [], []
   for folder, found in workdir.bases().items():
     arrays |= base_arrays(folder)
     carried |= read_carried(folder)
     origin += found.origin
+    hashes.append(found.content_hash)
   trained = workdir.trained_stages(config)
   if stage is not None:
     if stage not in [s.number for s in trained]:
@@ -122,7 +123,14 @@ def open_run(root: str | os.PathLike, stage: int | None = None) -> Opened:
     found, steps[one.number] = _stage_arrays(workdir, one, cfg)
     arrays |= found
   parts = [p for p in PART_TYPES if p != "lora" or cfg.lora.rank]
-  training = {"origin": origin, "steps": steps, "config": config}
+  curves = losses.read(workdir.root / "metrics.jsonl", trained)
+  training = {
+    "origin": origin,
+    "content_hash": "+".join(hashes),
+    "steps": steps,
+    "config": config,
+    "losses": [curve.as_json() for curve in curves],
+  }
   return Opened(
     canonical(cfg, parts, arrays),
     cfg,

@@ -126,8 +126,9 @@ def import_state_dict(
     raise ConversionError("cannot import:\n" + problem_table(rows))
   found: dict[str, list[np.ndarray]] = {}
   for entry in entries(cfg, parts):
-    array = to_ours(entry.path, given[entry.name].read(), entry.shape)
-    found.setdefault(entry.path, []).append(array.astype(entry.dtype))
+    array = given[entry.name].read()
+    ours = to_ours(entry.path, array, entry.shape, entry.dtype)
+    found.setdefault(entry.path, []).append(ours)
   flat = []
   for path, variable in nnx.to_flat_state(state):
     arrays = found[path_name(path)]

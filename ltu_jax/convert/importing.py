@@ -205,12 +205,11 @@ def _copy(
     return [("not finite", entry.name, tensor.origin)]
   if writer is None:
     return []
-  ours = to_ours(entry.path, array, entry.shape)
-  if ours.dtype != entry.dtype:
-    ours = ours.astype(entry.dtype)
-    if not all_finite(ours):
-      detail = f"too large for {entry.dtype}, in {tensor.origin}"
-      return [("not finite", entry.name, detail)]
+  with np.errstate(over="ignore"):  # told below
+    ours = to_ours(entry.path, array, entry.shape, entry.dtype)
+  if entry.dtype == np.float16 != array.dtype and not all_finite(ours):
+    detail = f"too large for {entry.dtype}, in {tensor.origin}"
+    return [("not finite", entry.name, detail)]
   writer.add(base.stored_name(entry.path, entry.layer), ours)
   return []
 

@@ -183,14 +183,25 @@ def published_shape(
 
 
 def to_ours(
-  path: str, tensor: np.ndarray, shape: tuple[int, ...]
+  path: str,
+  tensor: np.ndarray,
+  shape: tuple[int, ...],
+  dtype: np.dtype | None = None,
 ) -> np.ndarray:
-  """A tensor of `published_shape` in our layout and shape (of one layer)."""
+  """A tensor of `published_shape` in our layout and shape (of one layer).
+
+  Args:
+    path: our path.
+    tensor: the tensor.
+    shape: our shape, of one layer.
+    dtype: what it is cast to; None keeps its own.
+  """
+  dtype = tensor.dtype if dtype is None else dtype
   if path == "encoder/patch_embed/w":
     tensor = tensor.reshape(tensor.shape[0], -1)
   if _is_matrix(path):
-    tensor = transpose(tensor)
-  return tensor.reshape(shape)
+    return transpose(tensor, dtype).reshape(shape)
+  return tensor.reshape(shape).astype(dtype, copy=False)
 
 
 def to_published(
@@ -204,24 +215,16 @@ def to_published(
   return transpose(array.reshape(rows, -1)).reshape(shape)
 
 
-def transpose(matrix: np.ndarray, tile: int = 128) -> np.ndarray:
-  """A transposed copy, in tiles that fit the cache."""
+def transpose(
+  matrix: np.ndarray, dtype: np.dtype | None = None, tile: int = 128
+) -> np.ndarray:
+  """A transposed copy, cast on the way, in tiles that fit the cache."""
   rows, columns = matrix.shape
-  out = np.empty((columns, rows), matrix.dtype)
+  out = np.empty((columns, rows), dtype or matrix.dtype)
   for i in range(0, rows, tile):
     for j in range(0, columns, tile):
       out[j : j + tile, i : i + tile] = matrix[i : i + tile, j : j + tile].T
   return out
-
-
-def adapters(names: list[str]) -> tuple[str, ...]:
-  """The projections that have an adapter among canonical names, sorted."""
-  found = {
-    match[1]
-    for name in names
-    if (match := re.search(r"\.(\w+_proj)\.lora_[AB]\.", name))
-  }
-  return tuple(sorted(found))
 
 
 def expected(

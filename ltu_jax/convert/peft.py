@@ -243,7 +243,7 @@ def adapter_config_json(
     base_name: name or path of the LLaMA they go on, if it is known.
   """
   # PEFT declares a whole number.
-  alpha = int(lora.alpha) if lora.alpha.is_integer() else lora.alpha
+  alpha = int(lora.alpha) if float(lora.alpha).is_integer() else lora.alpha
   return {
     "peft_type": "LORA",
     "task_type": "CAUSAL_LM",

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from ltu_jax.evaluate.losses import StageCurve
+from ltu_jax.losses import StageCurve
 
 _WINDOW = 0.05
 """The smoothed loss is a running mean over so much of a stage."""

@@ -16,15 +16,16 @@ from typing import Any
 import jax
 
 from ltu_jax import config as config_lib
+from ltu_jax import losses
 from ltu_jax.data import prepare
 from ltu_jax.data.question_source import QuestionSource
 from ltu_jax.data.tokenizer import Tokenizer
-from ltu_jax.evaluate import curves, held_out, losses, samples
+from ltu_jax.evaluate import curves, held_out, samples
 from ltu_jax.evaluate.answering import answerer
 from ltu_jax.evaluate.held_out import Result
-from ltu_jax.evaluate.losses import StageCurve
 from ltu_jax.evaluate.samples import Sample
 from ltu_jax.evaluate.score import Score
+from ltu_jax.losses import StageCurve
 from ltu_jax.models.ltu import LTU
 
 _PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain")

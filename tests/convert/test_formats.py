@@ -87,8 +87,7 @@ def without_adapters(cfg, tensors):
 
 
 def export_unmerged(folder, tensors, cfg):
-  cfg, tensors = without_adapters(cfg, tensors)
-  formats.export_hf(folder, tensors, cfg, TOKENIZER)
+  formats.export_hf(folder, tensors, cfg, TOKENIZER, merge=False)
   return transformers.LlamaForCausalLM.from_pretrained(folder)
 
 

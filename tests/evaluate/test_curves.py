@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from matplotlib import image
 
+from ltu_jax import losses
 from ltu_jax.curriculum import Stage
-from ltu_jax.evaluate import curves, losses
+from ltu_jax.evaluate import curves
 from ltu_jax.metrics import Metrics
 
 STAGES = (Stage(1, "short"), Stage(2, "long"), Stage(3, "not trained"))

@@ -8,8 +8,9 @@ from matplotlib import image
 
 from configs import base
 from ltu_jax import config as config_lib
+from ltu_jax import losses
 from ltu_jax.data.prepare import PrepareError
-from ltu_jax.evaluate import held_out, losses, report, samples
+from ltu_jax.evaluate import held_out, report, samples
 from ltu_jax.metrics import Metrics
 
 

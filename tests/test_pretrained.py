@@ -1,0 +1,167 @@
+"""From a Hugging Face decoder to a trained LTU and back, as a user goes."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+import transformers
+
+import llama_oracle
+import made_up_sounds
+import tiny_bpe
+from ltu_jax import ask, base, train
+from ltu_jax.checkpoint import CheckpointError
+from ltu_jax.config import ConfigError
+from ltu_jax.convert.__main__ import main as convert
+from ltu_jax.convert.from_run import open_run
+from ltu_jax.data.bpe_tokenizer import JsonTokenizer
+from ltu_jax.workdir import load_trained
+from tiny_run import tiny
+
+
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory):
+  """A LLaMA folder of transformers: grouped-query, 320 ids, a BPE of 300."""
+  folder = tmp_path_factory.mktemp("decoder") / "hf"
+  sizes = {"num_attention_heads": 4, "num_key_value_heads": 2}
+  llama_oracle.random_llama(vocab_size=320, **sizes).save_pretrained(folder)
+  tiny_bpe.write_folder(folder)
+  return folder
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+  root = tmp_path_factory.mktemp("sounds")
+  made_up_sounds.write_folder(root / "classes")
+  return root
+
+
+def config_on(base_folder, sounds):
+  config = tiny(sounds, base=str(base_folder))
+  stages = {name: config.stages[name] for name in ("stage1", "stage2")}
+  config.stages = {k: v.to_dict() for k, v in stages.items()}
+  return config
+
+
+@pytest.fixture(scope="module")
+def run(decoder, sounds, tmp_path_factory):
+  """A run of two stages on the imported decoder: (base, workdir)."""
+  root = tmp_path_factory.mktemp("run")
+  command = ["import", f"--llama={decoder}", f"--out={root / 'base'}"]
+  assert convert([*command, "--dtype=float32"]) == 0
+  train.run(config_on(root / "base", sounds), str(root / "run"))
+  return root / "base", root / "run"
+
+
+def test_the_decoder_is_taken_with_sizes_and_tokenizer(run, decoder):
+  _, workdir = run
+  trained = load_trained(workdir)
+  assert isinstance(trained.tokenizer, JsonTokenizer)
+  assert trained.tokenizer.vocab_size == 300
+  llama = trained.model.cfg.llama
+  assert (llama.vocab, llama.heads, llama.kv_heads) == (320, 4, 2)
+  # Only what nobody gave is drawn; the decoder is not copied.
+  assert set(base.info(workdir / "base").parts) == {
+    "encoder",
+    "projector",
+    "lora",
+  }
+  # Frozen: transformers' bits through import, training, and out again.
+  tensors = open_run(workdir).tensors
+  model = transformers.LlamaForCausalLM.from_pretrained(decoder)
+  for name, wanted in model.state_dict().items():
+    got = tensors[name].read()
+    assert got.tobytes() == wanted.numpy().tobytes(), name
+  lora = [n for n in tensors if "lora_B" in n]
+  assert lora and all(np.any(tensors[name].read()) for name in lora)
+
+
+def test_goes_on_and_says_what_does_not_fit(run, sounds, tmp_path, capsys):
+  base_folder, workdir = run
+  config = config_on(base_folder, sounds)
+  train.run(config, str(workdir))
+  out = capsys.readouterr().out
+  assert f"{base_folder}: llama" in out
+  assert "config.model.llama.dim: 16 -> 32" in out
+  assert "stage 2: finished before, step 3" in out
+  other = tmp_path / "other"
+  shutil.copytree(base_folder, other)
+  with pytest.raises(ConfigError, match=r"config\.base"):
+    train.run(config_on(other, sounds), str(workdir))
+  shutil.copytree(workdir, tmp_path / "moved", symlinks=True)
+  (tmp_path / "moved" / "pretrained").unlink()
+  (tmp_path / "moved" / "pretrained").symlink_to(tmp_path / "gone")
+  with pytest.raises(CheckpointError, match="no base weights"):
+    load_trained(tmp_path / "moved")
+  config = config_on(base_folder, sounds)
+  config.tokenizer.model = "none.model"
+  with pytest.raises(ConfigError, match=r"none\.model"):
+    train.run(config, str(tmp_path / "new"))
+
+
+def test_out_again_for_transformers_and_peft(run, tmp_path):
+  import peft
+
+  _, workdir = run
+  export = ["export", f"--workdir={workdir}"]
+  for kind in ("hf", "peft"):
+    command = [*export, f"--format={kind}", f"--out={tmp_path / kind}"]
+    assert convert(command) == 0
+  plain = ["--format=hf", "--unmerged", f"--out={tmp_path / 'plain'}"]
+  assert convert([*export, *plain]) == 0
+  load = transformers.LlamaForCausalLM.from_pretrained
+  adapted = peft.PeftModel.from_pretrained(
+    load(tmp_path / "plain"), tmp_path / "peft"
+  )
+  opened = open_run(workdir)
+  decoder = {n: t for n, t in opened.tensors.items() if "audio" not in n}
+  got = llama_oracle.our_logits(opened.cfg.llama, decoder, opened.cfg.lora)
+  for model in (load(tmp_path / "hf"), adapted):
+    wanted, tolerance = llama_oracle.their_logits(model)
+    # Ten times what float32 loses there: see llama_oracle.
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=tolerance)
+  tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "hf")
+  text = "A dog barks at 1.5s"
+  ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+  assert ids == opened.tokenizer.encode(text, bos=False, eos=False)
+
+
+def test_a_bundle_answers_as_the_run(run, tmp_path, capsys):
+  _, workdir = run
+  bundle = tmp_path / "bundle"
+  command = ["export", f"--workdir={workdir}", "--format=bundle"]
+  assert convert([*command, f"--out={bundle}"]) == 0
+  clip = tmp_path / "clip.wav"
+  soundfile.write(clip, np.sin(np.arange(16000) / 5), 16000)
+  answers = []
+  capsys.readouterr()
+  for source in (f"--workdir={workdir}", f"--bundle={bundle}"):
+    asked = [source, "--json", "--max_new_tokens=8", str(clip), "What is it?"]
+    assert ask.main(asked) == 0
+    answers.append(json.loads(capsys.readouterr().out))
+  assert answers[0] == answers[1]
+  found = json.loads((bundle / "config.json").read_text())
+  assert found["training"]["steps"] == {"1": 3, "2": 3}
+  assert [x["stage"] for x in found["training"]["losses"]] == [1, 2]
+
+
+def test_stages_are_exported_apart(run, tmp_path):
+  """--stage=1 is the model before stage 2 trained encoder and adapters."""
+  _, workdir = run
+  one, two = (open_run(workdir, stage).tensors for stage in (1, 2))
+  changed = {
+    name
+    for name in one
+    if not np.array_equal(one[name].read(), two[name].read())
+  }
+  trained = {n for n in one if "audio" in n or "lora" in n}
+  # All that the stage trains moves; a bias without gradient may stay.
+  assert changed <= trained
+  assert {n for n in trained - changed if not n.endswith("bias")} == set()
+  assert not any(np.any(one[n].read()) for n in one if "lora_B" in n)
+  with pytest.raises(CheckpointError, match="stage 3 has no checkpoint"):
+    open_run(workdir, 3)
+  there = ["--format=hf", f"--out={tmp_path}"]
+  assert convert(["export", f"--workdir={workdir}", *there]) == 2
