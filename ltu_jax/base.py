@@ -13,7 +13,6 @@ name and renamed when it is whole.
 
 import contextlib
 import dataclasses
-import itertools
 import json
 import os
 import pathlib
@@ -37,10 +36,6 @@ _VERSION = 1
 
 # Written at once: few calls for a small model, little memory for a large one.
 _FLUSH_BYTES = 256 << 20
-
-# Read together by a BaseReader, and kept by it at most.
-_BATCH_BYTES = 64 << 20
-_KEEP_BYTES = 128 << 20
 
 # A device reads the chunks that its shard touches.
 _CHUNK_BYTES = 8 << 20
@@ -261,10 +256,10 @@ def load(path: str | os.PathLike, target: Mapping[str, Any]) -> dict[str, Any]:
   wanted = tree_names.leaves(target)
   pieces = {n: p for k, v in wanted.items() for n, p in _split_target(k, v)}
   tree = nested(pieces)
-  rows = tree_names.differences(_stored(path), tree)
+  rows = tree_names.differences(stored_tree(path), tree)
   if rows:
     raise CheckpointError(f"{path}: these are another model's weights:\n{rows}")
-  loaded = tree_names.leaves(_read(path, tree))
+  loaded = tree_names.leaves(read_tree(path, tree))
   stacked = {}
   for name, struct in wanted.items():
     parts = [loaded.pop(n) for n, _ in _split_target(name, struct)]
@@ -275,72 +270,7 @@ def load(path: str | os.PathLike, target: Mapping[str, Any]) -> dict[str, Any]:
   return nested(stacked)
 
 
-class BaseReader:
-  """Reads the arrays of a base folder one at a time, to the host's memory.
-
-  A call of Orbax costs more than a small array, so what follows in `shapes` is
-  read along, and kept until it is asked for or gets too much.
-
-  Attributes:
-    shapes: Stored name -> jax.ShapeDtypeStruct of the array.
-  """
-
-  def __init__(self, path: str | os.PathLike):
-    """Opens a folder; reads no weights.
-
-    Raises:
-      CheckpointError: Nothing there, or damage.
-    """
-    self._path = pathlib.Path(path).absolute()
-    info(self._path)
-    self._leaves = tree_names.leaves(_stored(self._path))
-    self.shapes = {
-      name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-      for name, leaf in sorted(self._leaves.items(), key=_by_parameter)
-    }
-    self._ahead: dict[str, np.ndarray] = {}
-
-  def read(self, name: str) -> np.ndarray:
-    """Reads one array by its stored name.
-
-    Raises:
-      CheckpointError: Damage.
-    """
-    if name not in self._ahead:
-      # Orbax gives numpy arrays where its own metadata is the target.
-      tree = nested({n: self._leaves[n] for n in self._batch(name)})
-      found = tree_names.leaves(_read(self._path, tree, partial=True))
-      while self._ahead and _nbytes(self._ahead) > _KEEP_BYTES:
-        self._ahead.pop(next(iter(self._ahead)))
-      self._ahead |= found
-    return self._ahead.pop(name)
-
-  def _batch(self, first: str) -> list[str]:
-    """A name and those after it that make a call worth its while."""
-    batch, size = [], 0
-    for name in itertools.dropwhile(lambda n: n != first, self.shapes):
-      size += _nbytes({name: self.shapes[name]})
-      if batch and size > _BATCH_BYTES:
-        break
-      batch.append(name)
-    return batch
-
-
-def _by_parameter(item: tuple[str, Any]) -> tuple[str, int]:
-  """Sorts the layers of a parameter next to each other."""
-  name = item[0]
-  for stack in STACKS:
-    if name.startswith(stack):
-      layer, rest = name.removeprefix(stack).split("/", 1)
-      return stack + rest, int(layer)
-  return name, 0
-
-
-def _nbytes(arrays: Mapping[str, Any]) -> int:
-  return sum(x.size * x.dtype.itemsize for x in arrays.values())
-
-
-def _stored(path: pathlib.Path) -> Any:
+def stored_tree(path: pathlib.Path) -> Any:
   """Orbax's metadata tree of a base."""
   try:
     return ocp.metadata(path / "weights").metadata
@@ -348,7 +278,7 @@ def _stored(path: pathlib.Path) -> Any:
     raise _damaged(path, error) from error
 
 
-def _read(path: pathlib.Path, tree: Any, partial: bool = False) -> Any:
+def read_tree(path: pathlib.Path, tree: Any, partial: bool = False) -> Any:
   """Orbax's load with one clear error."""
   context = ocp.Context()
   context.pytree.loading.partial_load = partial

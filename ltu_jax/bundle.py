@@ -9,9 +9,7 @@ Neither the run's folder nor TensorFlow is needed to load it.
 """
 
 import collections
-import dataclasses
 import json
-import math
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -23,78 +21,22 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from ltu_jax.checkpoint import CheckpointError
+from ltu_jax.convert.bundle_folder import (
+  FORMAT,
+  VERSION,
+  bundle_problems,
+  parts_of,
+)
 from ltu_jax.convert.files import open_weights
-from ltu_jax.convert.from_torch import Entry, entries, problems
-from ltu_jax.convert.model_card import model_card
-from ltu_jax.convert.names import PREFIX, part_of_name, to_ours
+from ltu_jax.convert.from_torch import Entry, entries
+from ltu_jax.convert.names import PREFIX, to_ours
 from ltu_jax.convert.tensors import ConversionError, Tensor, problem_table
-from ltu_jax.convert.writers import fresh_folder, write_json, write_shards
 from ltu_jax.curriculum import Stage
-from ltu_jax.data.tokenizer import Tokenizer, load_tokenizer
+from ltu_jax.data.tokenizer import load_tokenizer
 from ltu_jax.models.ltu import PART_TYPES, LtuConfig, abstract
 from ltu_jax.sharding import make_mesh, path_name
 from ltu_jax.train_state import abstract_params
 from ltu_jax.workdir import Trained, load_trained
-
-_FORMAT = "ltu_jax bundle"
-_VERSION = 1
-
-
-def write_bundle(
-  folder: str | os.PathLike,
-  tensors: Mapping[str, Tensor],
-  cfg: LtuConfig,
-  tokenizer: Tokenizer | None,
-  stage: Stage | None,
-  training: Mapping[str, Any],
-) -> list[str]:
-  """Writes a bundle, with one tensor in memory at a time.
-
-  Args:
-    folder: The folder to make.
-    tensors: Canonical name (convert/names.py) -> tensor, all of the model.
-    cfg: The model.
-    tokenizer: Its tokenizer.
-    stage: The last stage that trained it; None if none did.
-    training: JSON values that say how it was made. The model card makes use
-      of these, where they are there: `origin` (lines: where the base weights
-      came from), `config` (of the run), `steps` (stage number -> finished
-      steps) and `losses` (a list of `StageCurve.as_json`).
-
-  Returns:
-    Lines for the user.
-
-  Raises:
-    ConversionError: The folder exists, there is no tokenizer or one with more
-      ids than the decoder, or tensors that are not the model's; lists all.
-  """
-  if tokenizer is None:
-    raise ConversionError("a bundle needs a tokenizer, and there is none.")
-  if tokenizer.vocab_size > cfg.llama.vocab:
-    raise ConversionError(
-      f"the tokenizer has {tokenizer.vocab_size} ids and the decoder only "
-      f"{cfg.llama.vocab}: it is another model's."
-    )
-  if rows := _problems(cfg, tensors):
-    raise ConversionError("cannot export:\n" + problem_table(rows))
-  parameters = collections.Counter()
-  for name, tensor in tensors.items():
-    parameters[part_of_name(name)] += math.prod(tensor.shape)
-  parameters = {p: parameters[p] for p in PART_TYPES if p in parameters}
-  config = {
-    "format": _FORMAT,
-    "version": _VERSION,
-    "model": dataclasses.asdict(cfg),
-    "stage": None if stage is None else dataclasses.asdict(stage),
-    "training": dict(training),
-  }
-  with fresh_folder(folder) as work:
-    write_json(work / "config.json", config)
-    card = model_card(cfg, parameters, stage, training)
-    (work / "README.md").write_text(card, encoding="utf-8")
-    tokenizer.save(work)
-    write_shards(work, {PREFIX + n: t for n, t in tensors.items()})
-  return ["fill in the licence in its README.md before you publish it"]
 
 
 def load_bundle(folder: str | os.PathLike, mesh: Mesh | None = None) -> Trained:
@@ -130,14 +72,14 @@ def load_bundle(folder: str | os.PathLike, mesh: Mesh | None = None) -> Trained:
     name.removeprefix(PREFIX): tensor
     for name, tensor in open_weights(folder).items()
   }
-  if rows := _problems(cfg, tensors):
+  if rows := bundle_problems(cfg, tensors):
     raise ConversionError(
       f"{folder}: the weights are not those of its config.json\n"
       + problem_table(rows)
     )
   mesh = mesh or make_mesh({}, jax.local_devices()[:1])
   found = collections.defaultdict(list)
-  for entry in entries(cfg, _parts(cfg)):
+  for entry in entries(cfg, parts_of(cfg)):
     found[entry.path].append(entry)
   params = nnx.from_flat_state(
     (path, value.replace(_load(value.get_value(), found[name], tensors)))
@@ -183,31 +125,13 @@ def _load(
   )
 
 
-def _parts(cfg: LtuConfig) -> list[str]:
-  """The parts that a model has."""
-  return [part for part in PART_TYPES if part != "lora" or cfg.lora.rank]
-
-
-def _problems(
-  cfg: LtuConfig, tensors: Mapping[str, Tensor]
-) -> list[tuple[str, str, str]]:
-  """Missing, mis-shaped, unexpected tensors, and those of another dtype."""
-  rows = problems(cfg, _parts(cfg), tensors)
-  for entry in entries(cfg, _parts(cfg)):
-    given = tensors.get(entry.name)
-    if given is not None and given.dtype != entry.dtype:
-      detail = f"{given.dtype} in {given.origin}, the model has {entry.dtype}"
-      rows.append(("wrong dtype", entry.name, detail))
-  return rows
-
-
 def _is_bundle(folder: pathlib.Path) -> bool:
   """Whether config.json says so."""
   try:
     found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
   except (OSError, ValueError):
     return False
-  return isinstance(found, dict) and found.get("format") == _FORMAT
+  return isinstance(found, dict) and found.get("format") == FORMAT
 
 
 def _read_config(
@@ -225,14 +149,14 @@ def _read_config(
     ) from error
   except ValueError as error:
     raise CheckpointError(f"{path} is damaged: {error}") from error
-  if not isinstance(found, dict) or found.get("format") != _FORMAT:
+  if not isinstance(found, dict) or found.get("format") != FORMAT:
     raise CheckpointError(
       f"{folder} is no bundle. For the folder of a run, use --workdir={folder}"
     )
-  if found.get("version") != _VERSION:
+  if found.get("version") != VERSION:
     raise CheckpointError(
       f"{path}: this bundle has version {found.get('version')!r}, and this "
-      f"program reads {_VERSION}. Bring ltu_jax up to date, or export it again."
+      f"program reads {VERSION}. Bring ltu_jax up to date, or export it again."
     )
   try:
     parts = {k: _made(c, found["model"][k]) for k, c in PART_TYPES.items()}

@@ -13,6 +13,7 @@ from flax import nnx
 import golden_data
 from checkpoint_states import bits
 from ltu_jax import base, tree_names
+from ltu_jax.base_reader import BaseReader
 from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.models.ltu import PART_TYPES
 from ltu_jax.sharding import make_mesh
@@ -74,7 +75,7 @@ def test_info_and_single_arrays(saved):
   found = base.info(path)
   assert found.parts == parts(config())
   assert found.origin == ("random",)
-  reader = base.BaseReader(path)
+  reader = BaseReader(path)
   name = base.stored_name("llama/layers/q_proj/w", 1)
   assert name == "llama/layers/1/q_proj/w"
   array = reader.read(name)
@@ -142,7 +143,7 @@ def test_nothing_half_written(tmp_path, monkeypatch):
     writer.add("a", np.ones(3))
     writer.add("b/c", np.zeros((2, 2)))
   assert [p.name for p in tmp_path.iterdir()] == ["b"]
-  assert base.BaseReader(path).read("b/c").shape == (2, 2)
+  assert BaseReader(path).read("b/c").shape == (2, 2)
   with pytest.raises(CheckpointError, match="exists"):
     base.BaseWriter(path, {}, [])
 

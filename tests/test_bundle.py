@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import golden_data
 from ltu_jax import bundle, curriculum
 from ltu_jax.checkpoint import CheckpointError
+from ltu_jax.convert.bundle_folder import write_bundle
 from ltu_jax.convert.tensors import ConversionError, of_array
 from ltu_jax.data.tokenizer import SentencePieceTokenizer
 from ltu_jax.models.ast import EncoderConfig
@@ -61,9 +62,7 @@ def model_config(param_dtype="float32", **llama):
 
 def write(folder, model, tensors=None, tokenizer=TOKENIZER, stage=STAGE):
   tensors = published_tensors(model) if tensors is None else tensors
-  return bundle.write_bundle(
-    folder, tensors, model.cfg, tokenizer, stage, TRAINING
-  )
+  return write_bundle(folder, tensors, model.cfg, tokenizer, stage, TRAINING)
 
 
 def assert_same_weights(a, b):
@@ -208,7 +207,7 @@ def test_model_card(written):
 def test_model_card_of_unknown_origin(tmp_path):
   model = random_model(model_config())
   tensors = published_tensors(model)
-  bundle.write_bundle(tmp_path / "b", tensors, model.cfg, TOKENIZER, None, {})
+  write_bundle(tmp_path / "b", tensors, model.cfg, TOKENIZER, None, {})
   text = (tmp_path / "b" / "README.md").read_text()
   assert "Not trained by ltu_jax since." in text
   assert text.count("TO BE FILLED IN") == 2

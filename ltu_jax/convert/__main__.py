@@ -5,6 +5,7 @@ python -m ltu_jax.convert export --workdir=runs/x --format=bundle --out=x
 """
 
 import argparse
+import dataclasses
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +14,11 @@ from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.config import ConfigError
 from ltu_jax.convert import from_run, importing
 from ltu_jax.convert.tensors import ConversionError, Source
+from ltu_jax.data.tokenizer import (
+  SentencePieceTokenizer,
+  Tokenizer,
+  load_tokenizer,
+)
 
 _IMPORT = """
 Makes a base folder, which a run starts from (--config.base=FOLDER). Give any of
@@ -91,16 +97,31 @@ def _import(args: argparse.Namespace) -> list[str]:
   if "llama" in merged.parts and (args.dtype or brought):
     settings.append(f"llama.param_dtype={args.dtype or 'bfloat16'}")
   parts = importing.override(merged.parts, settings)
-  source = Source(
-    merged.tensors, parts, merged.carried, merged.tokenizer, merged.notes
-  )
+  source = dataclasses.replace(merged, parts=parts)
+  if args.tokenizer:
+    source = dataclasses.replace(source, tokenizer=_tokenizer(args.tokenizer))
   for note in source.notes:
     print(note, flush=True)
   origin = [f"--{name}={getattr(args, name)}" for name in given]
   lines = importing.import_base(args.out, source, [*origin, *source.notes])
   if "llama" in parts and source.tokenizer is None:
-    lines.append("no tokenizer came with it: set config.tokenizer.model")
+    lines.append("no tokenizer came with it: give one by --tokenizer")
   return [*lines, f"{args.out}: train with --config.base={args.out}"]
+
+
+def _tokenizer(path: str) -> Tokenizer:
+  """The tokenizer of a folder, or of a SentencePiece file."""
+  try:
+    if pathlib.Path(path).is_file():
+      return SentencePieceTokenizer(path)
+    found = load_tokenizer(path)
+  except ValueError as error:
+    raise ConversionError(f"--tokenizer: {error}") from error
+  if found is None:
+    raise ConversionError(
+      f"--tokenizer: {path} has neither tokenizer.model nor tokenizer.json."
+    )
+  return found
 
 
 def _read_base(path: pathlib.Path, llama: object) -> Source:
@@ -155,8 +176,8 @@ _READERS: dict[str, Callable[[pathlib.Path, object], Source]] = {
 
 def _export(args: argparse.Namespace) -> list[str]:
   """Opens the run or base folder and writes the format."""
-  from ltu_jax import bundle
   from ltu_jax.convert import formats
+  from ltu_jax.convert.bundle_folder import write_bundle
 
   if args.stage is not None and not args.workdir:
     raise ConversionError("--stage goes with --workdir.")
@@ -180,7 +201,7 @@ def _export(args: argparse.Namespace) -> list[str]:
       args.out, tensors, cfg, tokenizer, merge=not args.unmerged
     )
   else:
-    notes = bundle.write_bundle(
+    notes = write_bundle(
       args.out, tensors, cfg, tokenizer, opened.stage, opened.training
     )
   return [*(notes or []), f"wrote {args.out}"]
@@ -220,6 +241,11 @@ def _add_import(commands: argparse._SubParsersAction) -> None:
   )
   add("--ltu", help="published LTU file (.bin or .safetensors), of any stage")
   add("--peft", help="PEFT adapter folder")
+  add(
+    "--tokenizer",
+    help="folder with tokenizer.model or tokenizer.json, or a SentencePiece "
+    "file (default: the decoder's)",
+  )
   add(
     "--dtype",
     choices=importing.DTYPES,

@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 
 from ltu_jax import base, losses
+from ltu_jax.base_reader import BaseReader
 from ltu_jax.checkpoint import CheckpointError, Checkpoints
 from ltu_jax.convert.files import open_safetensors
 from ltu_jax.convert.from_torch import entries
@@ -169,7 +170,7 @@ def _published(path: str, array: Tensor, cfg: LtuConfig) -> np.ndarray:
 
 def base_arrays(path: str | os.PathLike) -> dict[str, Tensor]:
   """The arrays of a base folder by stored name."""
-  reader = base.BaseReader(path)
+  reader = BaseReader(path)
   return {
     name: Tensor(
       tuple(shape.shape),

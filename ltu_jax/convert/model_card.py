@@ -48,7 +48,7 @@ def model_card(
     cfg: The model.
     parameters: How many each part of the model has.
     stage: The last stage that trained it; None if none did.
-    training: How it was made; see `bundle.write_bundle`.
+    training: How it was made; see `write_bundle`.
 
   Returns:
     Markdown, after a YAML header as the Hugging Face hub reads it.
