@@ -16,9 +16,9 @@ import golden_data
 from configs import base as base_config
 from ltu_jax import ask, base, generate, sampling
 from ltu_jax import config as config_lib
-from ltu_jax.bundle import write_bundle
 from ltu_jax.checkpoint import Checkpoints
 from ltu_jax.convert import from_run
+from ltu_jax.convert.bundle_folder import write_bundle
 from ltu_jax.data.prompts import build_prompt
 from ltu_jax.data.tokenizer import SentencePieceTokenizer
 from ltu_jax.models.ltu import PART_TYPES

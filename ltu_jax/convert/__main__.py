@@ -131,10 +131,14 @@ def _read_base(path: pathlib.Path, llama: object) -> Source:
 
 def _read_llama(path: pathlib.Path, llama: object) -> Source:
   del llama
-  if path.is_file():
+  inside = sorted(path.glob("*.gguf"))
+  if path.is_file() or (inside and not (path / "config.json").exists()):
     from ltu_jax.convert.gguf import read_gguf
 
-    return read_gguf(path)
+    if len(inside) > 1:
+      names = ", ".join(p.name for p in inside)
+      raise ConversionError(f"--llama: {path} has {names}; name one of them.")
+    return read_gguf(inside[0] if inside else path)
   from ltu_jax.convert.llama import read_llama
 
   return read_llama(path)
@@ -233,7 +237,8 @@ def _add_import(commands: argparse._SubParsersAction) -> None:
   add("--base", help="an earlier import to build on")
   add(
     "--llama",
-    help="LLaMA or Vicuna as a Hugging Face folder, or a LLaMA GGUF file",
+    help="LLaMA or Vicuna as a Hugging Face folder; or a LLaMA GGUF file, or a "
+    "folder with one",
   )
   add(
     "--audio",

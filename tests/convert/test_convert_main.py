@@ -69,6 +69,13 @@ def test_mistakes_are_one_error(
   assert [p.name for p in tmp_path.iterdir()] == ["d"]
 
 
+def test_a_folder_with_several_gguf_files(tmp_path, capsys):
+  for name in ("a.gguf", "b.gguf"):
+    (tmp_path / name).touch()
+  assert main(["import", f"--llama={tmp_path}", f"--out={tmp_path}/o"]) == 2
+  assert "has a.gguf, b.gguf; name one" in capsys.readouterr().err
+
+
 def test_tokenizer_by_hand(file, tmp_path):
   out = f"--out={tmp_path / 'b'}"
   tokenizer = f"--tokenizer={SPM}"

@@ -11,7 +11,7 @@ from tokenizers import models
 
 import golden_data
 from configs import base as base_config
-from golden_training import TRAINABLE, train
+from golden_training import TRAINABLE, compare_history, train
 from ltu_jax import base
 from ltu_jax import config as config_lib
 from ltu_jax.checkpoint import Checkpoints
@@ -69,7 +69,8 @@ def test_import_train_export(tmp_path, capsys):
   assert cfg.lora == dataclasses.replace(golden.lora, dropout=cfg.lora.dropout)
   mesh = make_mesh({"fsdp": 2}, jax.devices()[:2])
   params, _ = load_base_params(folder, golden, mesh)
-  _, state, _ = train(params, mesh)
+  history, state, _ = train(params, mesh)
+  compare_history(history)
   (stage,) = config_lib.stages(folder.read_config())
   with Checkpoints(folder.checkpoints(stage)) as saved:
     saved.save(20, to_pure(state), None, force=True)

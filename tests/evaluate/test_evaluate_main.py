@@ -10,7 +10,7 @@ import pytest
 
 import golden_data
 import made_up_sounds
-from ltu_jax.bundle import write_bundle
+from ltu_jax.convert.bundle_folder import write_bundle
 from ltu_jax.data import prepare
 from ltu_jax.data.tokenizer import SentencePieceTokenizer
 from ltu_jax.evaluate import __main__ as evaluate_main
