@@ -102,11 +102,23 @@ def _import(args: argparse.Namespace) -> list[str]:
     source = dataclasses.replace(source, tokenizer=_tokenizer(args.tokenizer))
   for note in source.notes:
     print(note, flush=True)
-  origin = [f"--{name}={getattr(args, name)}" for name in given]
-  lines = importing.import_base(args.out, source, [*origin, *source.notes])
+  lines = importing.import_base(args.out, source, _origin(args, given, source))
   if "llama" in parts and source.tokenizer is None:
     lines.append("no tokenizer came with it: give one by --tokenizer")
   return [*lines, f"{args.out}: train with --config.base={args.out}"]
+
+
+def _origin(
+  args: argparse.Namespace, given: Sequence[str], source: Source
+) -> list[str]:
+  """What a model card will say: names, without this machine's folders."""
+  paths = {name: pathlib.Path(getattr(args, name)) for name in given}
+  lines = [f"--{name}={path.name}" for name, path in paths.items()]
+  for note in source.notes:
+    for path in paths.values():
+      note = note.replace(f"{path.parent}/", "")
+    lines.append(note)
+  return lines
 
 
 def _tokenizer(path: str) -> Tokenizer:

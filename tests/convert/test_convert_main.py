@@ -80,8 +80,12 @@ def test_tokenizer_by_hand(file, tmp_path):
   out = f"--out={tmp_path / 'b'}"
   tokenizer = f"--tokenizer={SPM}"
   assert main(["import", f"--ltu={file}", out, tokenizer, *HEADS]) == 0
-  found = open_base(tmp_path / "b").tokenizer
-  assert found.model == SPM.read_bytes()
+  opened = open_base(tmp_path / "b")
+  assert opened.tokenizer.model == SPM.read_bytes()
+  # What goes into a model card has no folders of the machine.
+  origin = "\n".join(opened.training["origin"])
+  assert "--ltu=ltu.safetensors" in origin and "alpha" in origin
+  assert str(file.parent) not in origin
 
 
 class Evil:
