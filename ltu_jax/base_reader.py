@@ -38,7 +38,7 @@ class BaseReader:
     self._leaves = tree_names.leaves(base.stored_tree(self._path))
     self.shapes = {
       name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-      for name, leaf in sorted(self._leaves.items(), key=_by_parameter)
+      for name, leaf in sorted(self._leaves.items(), key=_by_layer)
     }
     self._ahead: dict[str, np.ndarray] = {}
 
@@ -68,14 +68,14 @@ class BaseReader:
     return batch
 
 
-def _by_parameter(item: tuple[str, Any]) -> tuple[str, int]:
-  """Sorts the layers of a parameter next to each other."""
+def _by_layer(item: tuple[str, Any]) -> tuple[str, int, str]:
+  """Sorts the arrays of a layer next to each other, layers by number."""
   name = item[0]
   for stack in STACKS:
     if name.startswith(stack):
       layer, rest = name.removeprefix(stack).split("/", 1)
-      return stack + rest, int(layer)
-  return name, 0
+      return stack, int(layer), rest
+  return name, 0, ""
 
 
 def _nbytes(arrays: Mapping[str, Any]) -> int:

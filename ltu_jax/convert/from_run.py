@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import os
 import pathlib
 from collections.abc import Collection, Mapping
@@ -28,8 +29,9 @@ from ltu_jax.workdir import Workdir, model_config
 CARRIED = "carried.safetensors"
 """File of a base folder with what only an export needs."""
 
-# Trained parameters that are read lately: a projection's and its adapter's.
-_KEPT = 4
+# What a stage trained is kept whole up to this size (LTU-7B's is 0.4 GB). A
+# larger one is read again for each layer: slow, but within memory.
+_KEEP_BYTES = 1 << 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,9 +199,12 @@ def _stage_arrays(
   with Checkpoints(folder, read_only=True) as saved:
     step = saved.latest_step()
 
-  @functools.lru_cache(maxsize=_KEPT)
+  shapes = leaves(nnx.to_pure_dict(trainable))
+  size = sum(math.prod(v.shape) * v.dtype.itemsize for v in shapes.values())
+
+  @functools.lru_cache(maxsize=None if size <= _KEEP_BYTES else 1)
   def stacked(path: str) -> np.ndarray:
-    """One parameter of all layers; neighbours in an export share it."""
+    """One parameter of all layers."""
     on = jax.sharding.SingleDeviceSharding(jax.local_devices(backend="cpu")[0])
     value = shapes[path]
     struct = jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=on)
@@ -211,7 +216,6 @@ def _stage_arrays(
     array = stacked(path)
     return array if layer is None else array[layer]
 
-  shapes = leaves(nnx.to_pure_dict(trainable))
   found = {}
   for path, value in shapes.items():
     for layer, name in base.layer_names(path, value.shape):

@@ -19,7 +19,7 @@ import numpy as np
 from ltu_jax.models.ast import EncoderConfig
 from ltu_jax.models.llama import LlamaConfig
 from ltu_jax.models.lora import LoraConfig
-from ltu_jax.models.ltu import LtuConfig, part_of
+from ltu_jax.models.ltu import STACKS, LtuConfig, part_of
 
 PREFIX = "base_model.model."
 """What PEFT puts before every name."""
@@ -237,14 +237,14 @@ def expected(
     parts: which parts (the fields of LtuConfig).
 
   Yields:
-    (our path, layer or None, canonical name), the layers of a parameter one
-    after the other.
+    (our path, layer or None, canonical name): what is outside the stacks, then
+    layer by layer, as the files have them too.
   """
   lora = cfg.lora if "lora" in parts else LoraConfig(rank=0)
-  for path, name in name_map(dataclasses.replace(cfg, lora=lora)).items():
-    if part_of(path) not in parts:
-      continue
-    if isinstance(name, str):
-      yield path, None, name
-    else:
-      yield from ((path, layer, n) for layer, n in enumerate(name))
+  names = name_map(dataclasses.replace(cfg, lora=lora))
+  wanted = {k: v for k, v in names.items() if part_of(k) in parts}
+  yield from ((k, None, v) for k, v in wanted.items() if isinstance(v, str))
+  for stack in STACKS:
+    inside = {k: v for k, v in wanted.items() if k.startswith(stack)}
+    for layer in range(max(map(len, inside.values()), default=0)):
+      yield from ((k, layer, v[layer]) for k, v in inside.items())
