@@ -123,12 +123,7 @@ class JsonTokenizer:
     Raises:
       ValueError: If an id is outside the vocabulary.
     """
-    ids = [int(i) for i in ids]
-    outside = [i for i in ids if not 0 <= i < self.vocab_size]
-    if outside:
-      raise ValueError(
-        f"token id {outside[0]} is outside the vocabulary of {self.vocab_size}"
-      )
+    ids = checked(ids, self.vocab_size)
     return self._tokenizer.decode(ids, skip_special_tokens=True)
 
   def save(self, folder: str | os.PathLike) -> None:
@@ -193,6 +188,20 @@ class JsonTokenizer:
           " a question that contains it would end there, so this tokenizer"
           " cannot be used"
         )
+
+
+def checked(ids: Sequence[int], vocab_size: int) -> list[int]:
+  """Token ids as plain integers.
+
+  Raises:
+    ValueError: If an id is outside the vocabulary.
+  """
+  ids = [int(i) for i in ids]
+  if outside := [i for i in ids if not 0 <= i < vocab_size]:
+    raise ValueError(
+      f"token id {outside[0]} is outside the vocabulary of {vocab_size}"
+    )
+  return ids
 
 
 def write_config(folder: pathlib.Path, config: Mapping[str, Any]) -> None:

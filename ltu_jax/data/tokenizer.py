@@ -117,12 +117,7 @@ class SentencePieceTokenizer:
     Raises:
       ValueError: If an id is outside the vocabulary.
     """
-    ids = [int(i) for i in ids]
-    outside = [i for i in ids if not 0 <= i < self.vocab_size]
-    if outside:
-      raise ValueError(
-        f"token id {outside[0]} is outside the vocabulary of {self.vocab_size}"
-      )
+    ids = bpe_tokenizer.checked(ids, self.vocab_size)
     special = (self.pad_id, self.bos_id, self.eos_id)
     return self._processor.decode([i for i in ids if i not in special])
 
