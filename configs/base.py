@@ -27,10 +27,12 @@ def get_config() -> ml_collections.ConfigDict:
     "llama": config_lib.fields(model.llama),
     "lora": config_lib.fields(model.lora),
   }
-  # Folder of base weights to start from; "" draws them from the seed.
+  # Base folder that `python -m ltu_jax.convert import` made; the sizes of its
+  # parts take the place of those above. "" draws everything from the seed.
   config.base = ""
   config.tokenizer = {
-    # A SentencePiece model; "" trains one on the questions.
+    # A SentencePiece model; "" takes the base folder's, or trains one on the
+    # questions.
     "model": "",
     # Pieces of the one that is trained.
     "vocab_size": 1000,

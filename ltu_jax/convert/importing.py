@@ -39,9 +39,6 @@ def merge(sources: Sequence[Source]) -> Source:
   """Lays sources over each other; a later one replaces whole parts.
 
   A decoder also replaces the adapters that were there: they were of another.
-
-  Raises:
-    ConversionError: A source has tensors of a part that it does not describe.
   """
   tensors: dict[str, Tensor] = {}
   parts: dict[str, Any] = {}
