@@ -8,19 +8,8 @@ and the published training scripts.
 import dataclasses
 import math
 
+from ltu_jax.data.question_index import CLASSIFICATION, CLOSED_ENDED
 from ltu_jax.optim import Schedule
-
-CLASSIFICATION = ("cla_label", "cla_label_des")
-"""Tasks of stages 1 and 2: labels, and labels with acoustic features."""
-
-CLOSED_ENDED = (
-  *CLASSIFICATION,
-  "caption",
-  "temporal_order",
-  "temporal_single",
-  "temporal_all",
-)
-"""Tasks of stage 3."""
 
 PROJECTION = ("^projector/",)
 """What stage 1 trains."""

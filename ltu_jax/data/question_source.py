@@ -1,22 +1,23 @@
 """OpenAQA as a list of questions, each with its clip.
 
 On disk a clip is stored once, with the list of its questions (see
-tfds_builders/openaqa). A small index beside the records lists all questions, so
-that a stage can choose questions by task and shuffle them globally without
-reading a clip. Nothing here imports TensorFlow: TFDS reads ArrayRecord
-without it.
+tfds_builders/openaqa). A small index beside the records (question_index.py)
+lists all questions, so that a stage can choose questions by task and shuffle
+them globally without reading a clip. Nothing here imports TensorFlow: TFDS
+reads ArrayRecord without it.
 
 Letters: Q questions.
 """
 
 import dataclasses
 import os
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow_datasets as tfds
+
+from ltu_jax.data import question_index
+from ltu_jax.data.question_index import QuestionIndex
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,96 +41,6 @@ class Question:
   output: str
   task: str
   dataset: str
-
-
-@dataclasses.dataclass(frozen=True)
-class QuestionIndex:
-  """Where each question of a split is, and of which kind.
-
-  Attributes:
-    clip: int32 [Q], record number in the split's data source.
-    question: int16 [Q], place in the clip's list of questions.
-    task: uint8 [Q], place in `tasks`.
-    dataset: uint8 [Q], place in `datasets`.
-    tasks: Names of the tasks.
-    datasets: Names of the data sets.
-  """
-
-  clip: np.ndarray
-  question: np.ndarray
-  task: np.ndarray
-  dataset: np.ndarray
-  tasks: tuple[str, ...]
-  datasets: tuple[str, ...]
-
-  def __post_init__(self):
-    """Checks that the arrays describe the same questions."""
-    shapes = {
-      np.shape(x) for x in (self.clip, self.question, self.task, self.dataset)
-    }
-    if len(shapes) != 1 or len(next(iter(shapes))) != 1:
-      raise ValueError(
-        f"clip, question, task and dataset need one shape [Q], not {shapes}"
-      )
-
-  @classmethod
-  def load(cls, path: str | os.PathLike) -> "QuestionIndex":
-    """Reads a `question_index-SPLIT.npz`.
-
-    Raises:
-      FileNotFoundError: If there is none.
-    """
-    if not os.path.exists(path):
-      raise FileNotFoundError(
-        f"{os.fspath(path)}: no question index; prepare the data set again"
-        " with the present builder"
-      )
-    with np.load(path) as arrays:
-      return cls(
-        **{k: arrays[k] for k in ("clip", "question", "task", "dataset")},
-        tasks=tuple(arrays["tasks"].tolist()),
-        datasets=tuple(arrays["datasets"].tolist()),
-      )
-
-  def select(
-    self,
-    tasks: Sequence[str] | None = None,
-    datasets: Sequence[str] | None = None,
-  ) -> "QuestionIndex":
-    """Returns the index of the questions of some tasks and data sets.
-
-    Args:
-      tasks: Names to keep; None keeps all.
-      datasets: Names to keep; None keeps all.
-
-    Raises:
-      ValueError: If a name is unknown, or no question is left.
-    """
-    keep = np.ones(len(self.clip), bool)
-    for kind, known, chosen, ids in (
-      ("task", self.tasks, tasks, self.task),
-      ("dataset", self.datasets, datasets, self.dataset),
-    ):
-      if chosen is None:
-        continue
-      unknown = sorted(set(chosen) - set(known))
-      if unknown:
-        raise ValueError(
-          f"no question has the {kind} {unknown[0]!r}; there are"
-          f" {', '.join(known)}"
-        )
-      keep &= np.isin(ids, [known.index(name) for name in chosen])
-    if not keep.any():
-      raise ValueError(
-        f"no question is left of tasks {tasks} and datasets {datasets}"
-      )
-    return dataclasses.replace(
-      self,
-      clip=self.clip[keep],
-      question=self.question[keep],
-      task=self.task[keep],
-      dataset=self.dataset[keep],
-    )
 
 
 class QuestionSource(Sequence[Question]):
@@ -189,7 +100,7 @@ class QuestionSource(Sequence[Question]):
       raise ValueError(
         f"{name} has no split {split!r}; it has {', '.join(splits)}"
       )
-    path = pathlib.Path(builder.data_path) / f"question_index-{split}.npz"
+    path = question_index.path(builder.data_path, split)
     return cls(builder.as_data_source(split), QuestionIndex.load(path))
 
   def select(

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import soundfile
 
-from ltu_jax.data.question_source import QuestionIndex
+from ltu_jax.data.question_index import QuestionIndex
 
 TASKS = ("cla_label", "caption", "temporal_order")
 DATASETS = ("mini", "other")

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ltu_jax.data.question_source import QuestionIndex, QuestionSource
+from ltu_jax.data.question_index import QuestionIndex
+from ltu_jax.data.question_source import QuestionSource
 
 TASKS = ("caption", "cla_label", "open-ended question", "temporal_order")
 _WORDINGS = ("What can be heard?", "Name the sounds.", "Classify.")

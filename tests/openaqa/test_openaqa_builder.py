@@ -15,7 +15,8 @@ import tensorflow_datasets as tfds
 
 import made_up_sounds
 import tfds_builders
-from tfds_builders.openaqa import question_index
+from ltu_jax.data import question_index
+from ltu_jax.data.question_index import QuestionIndex
 
 _COUNTS = {"num_train": 20, "num_test": 8}
 
@@ -167,7 +168,7 @@ def test_another_process_builds_the_same(data_dir, sounds_dir, tmp_path):
 def test_question_index_points_at_each_question(data_dir):
   builder = tfds.builder("openaqa/mini", data_dir=data_dir)
   source = builder.as_data_source("train")
-  index = question_index.load(builder.data_dir, "train")
+  index = QuestionIndex.load(question_index.path(builder.data_dir, "train"))
   assert index.clip.dtype == np.int32
   assert index.question.dtype == np.int16
   assert index.task.dtype == index.dataset.dtype == np.uint8
@@ -182,7 +183,7 @@ def test_question_index_points_at_each_question(data_dir):
 
 def test_index_of_a_split_that_was_not_built(tmp_path):
   with pytest.raises(FileNotFoundError, match=r"question_index-train\.npz"):
-    question_index.load(tmp_path, "train")
+    QuestionIndex.load(question_index.path(tmp_path, "train"))
 
 
 def test_metadata_tells_where_sounds_are_from(data_dir, sounds_dir):

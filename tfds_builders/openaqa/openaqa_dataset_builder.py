@@ -18,8 +18,9 @@ import tensorflow_datasets as tfds
 
 from ltu_jax.aqa import closed_ended, open_ended, records
 from ltu_jax.audio.decode import SAMPLE_RATE
+from ltu_jax.data import question_index
 from tfds_builders import array_record
-from tfds_builders.openaqa import fetch, question_index, scenes, sounds
+from tfds_builders.openaqa import fetch, scenes, sounds
 
 # Scenes are made in threads (NumPy, soxr and FLAC run without the GIL); this
 # many at once bounds the memory that waits to be written.
@@ -195,7 +196,8 @@ class Builder(array_record.ArrayRecordMixin, tfds.core.GeneratorBasedBuilder):
         ]
         for record in self.as_data_source(split)
       )
-      question_index.save(question_index.make(clips), self.data_dir, split)
+      index = question_index.QuestionIndex.make(clips)
+      index.save(question_index.path(self.data_dir, split))
 
 
 def make_example(
