@@ -7,6 +7,7 @@ the device. Only NumPy, soundfile and soxr are used here.
 Shapes: N samples in time.
 """
 
+import dataclasses
 import io
 import os
 import re
@@ -17,6 +18,22 @@ import soxr
 
 SAMPLE_RATE = 16000
 """Samples a second of everything `decode` returns."""
+
+CLIP_SAMPLES = 164080
+"""Samples of exactly 1024 frames (400 + 1023 * 160), what the model hears.
+
+The same number as `audio.fbank.CLIP_SAMPLES`, which cannot be imported here
+without JAX; a test holds them equal.
+"""
+
+MIN_SAMPLES = 400
+"""Samples of one 25 ms frame; a shorter clip has no features."""
+
+SUFFIXES = (
+  *(".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg"),
+  *(".opus", ".w64", ".wav"),
+)
+"""Names of files that libsndfile reads, in lower case."""
 
 # Outside these a header is broken, and resampling by its ratio could ask for
 # a thousand times the memory of the file.
@@ -45,7 +62,46 @@ _LOG_SIZE = re.compile(
 
 
 class AudioError(ValueError):
-  """A sound that cannot be used; the message names it and says why."""
+  """A sound that cannot be used; the message names it and says why.
+
+  Attributes:
+    kind: What is wrong, to count by: `unopened` (there is no such file, or it
+      may not be read), `empty` (no bytes), `damaged` (not audio, or a broken
+      header), `cut_short` (less sound than its header claims), `not_finite`
+      (NaN or infinite samples), `no_samples`, `too_short` (less than a frame)
+      or `constant` (every sample has one value).
+  """
+
+  def __init__(self, message: str, kind: str = "damaged"):
+    """Makes the error.
+
+    Args:
+      message: Names the sound, says why and what to do.
+      kind: As the attribute.
+    """
+    super().__init__(message)
+    self.kind = kind
+
+  def __reduce__(self):
+    """Pickles with its kind, to cross from a worker process."""
+    return AudioError, (self.args[0], self.kind)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sound:
+  """A decoded sound, and what its file was.
+
+  Attributes:
+    pcm: int16 [N], 16 kHz, mono.
+    sample_rate: Samples a second of the file.
+    channels: Channels of the file.
+    seconds: Length of the whole file; `pcm` may hold less of it.
+  """
+
+  pcm: np.ndarray
+  sample_rate: int
+  channels: int
+  seconds: float
 
 
 def decode(
@@ -54,7 +110,29 @@ def decode(
   *,
   max_seconds: float | None = None,
 ) -> np.ndarray:
-  """Returns a sound as 16 kHz mono int16.
+  """Returns a sound as 16 kHz mono int16: the `pcm` of `read`.
+
+  Args:
+    source: A path, or the bytes of a file.
+    name: What to call the sound in errors; the path by default.
+    max_seconds: Read no more than this from the start; None reads all.
+
+  Returns:
+    int16 [N], N at least 1.
+
+  Raises:
+    AudioError: As `read`.
+  """
+  return read(source, name, max_seconds=max_seconds).pcm
+
+
+def read(
+  source: str | os.PathLike | bytes,
+  name: str | None = None,
+  *,
+  max_seconds: float | None = None,
+) -> Sound:
+  """Decodes a sound to 16 kHz mono int16, and tells what it was.
 
   The first channel is taken, as the published demo does. Another rate is
   resampled with soxr (HQ). 16-bit sound at 16 kHz passes through bit by bit;
@@ -70,7 +148,7 @@ def decode(
     max_seconds: Read no more than this from the start; None reads all.
 
   Returns:
-    int16 [N], N at least 1.
+    The sound; its `pcm` has one sample at least.
 
   Raises:
     AudioError: If the file is missing, empty, cut short, not audio, without
@@ -86,18 +164,19 @@ def decode(
       size = os.fstat(stream.fileno()).st_size
       return _decode_stream(stream, size, name, max_seconds)
   except OSError as e:
-    raise AudioError(f"{name}: cannot be opened: {e.strerror}") from e
+    message = f"{name}: cannot be opened: {e.strerror}"
+    raise AudioError(message, "unopened") from e
 
 
 def _decode_stream(
   stream: io.IOBase, size: int, name: str, max_seconds: float | None
-) -> np.ndarray:
-  """Decodes an open file of `size` bytes; see `decode`."""
+) -> Sound:
+  """Decodes an open file of `size` bytes; see `read`."""
   if size == 0:
-    raise AudioError(f"{name}: the file is empty (0 bytes)")
+    raise AudioError(f"{name}: the file is empty (0 bytes)", "empty")
   try:
     with soundfile.SoundFile(stream) as sound:
-      rate = sound.samplerate
+      rate, channels, frames = sound.samplerate, sound.channels, sound.frames
       _check_header(sound, name)
       samples = _read_first_channel(sound, name, max_seconds)
   except soundfile.LibsndfileError as e:
@@ -106,14 +185,37 @@ def _decode_stream(
       f"{name}: cannot be decoded, it is damaged or not audio"
       f" (libsndfile: {e.error_string.rstrip('.')})"
     ) from e
+  pcm = to_pcm(samples, rate, name, max_seconds)
+  return Sound(pcm, rate, channels, frames / rate)
+
+
+def to_pcm(
+  samples: np.ndarray, rate: int, name: str, max_seconds: float | None = None
+) -> np.ndarray:
+  """Resamples and rounds one channel to the form of `Sound.pcm`.
+
+  Args:
+    samples: float32 [N], full scale 1.
+    rate: Samples a second.
+    name: What to call the sound in errors.
+    max_seconds: Keep no more than this from the start; None keeps all.
+
+  Returns:
+    int16 [M], M at least 1.
+
+  Raises:
+    AudioError: If there are no samples, or some are NaN or infinite.
+  """
   if not np.isfinite(samples).all():
-    raise AudioError(f"{name}: holds samples that are NaN or infinite")
+    raise AudioError(
+      f"{name}: holds samples that are NaN or infinite", "not_finite"
+    )
   if rate != SAMPLE_RATE:
     samples = soxr.resample(samples, rate, SAMPLE_RATE, quality="HQ")
   if max_seconds is not None:
     samples = samples[: round(max_seconds * SAMPLE_RATE)]
   if not samples.size:
-    raise AudioError(f"{name}: holds no samples")
+    raise AudioError(f"{name}: holds no samples", "no_samples")
   # 16-bit input was divided by 32768 exactly, so this gives it back exactly.
   return np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
 
@@ -133,7 +235,8 @@ def _check_header(sound: soundfile.SoundFile, name: str) -> None:
     if int(claimed) > int(actual):
       raise AudioError(
         f"{name}: is cut short, its header claims {claimed} bytes of sound"
-        f" and {actual} follow"
+        f" and {actual} follow",
+        "cut_short",
       )
 
 
@@ -154,7 +257,8 @@ def _read_first_channel(
     if not len(block):
       raise AudioError(
         f"{name}: is cut short, its header claims {sound.frames} samples"
-        f" and {read} could be read"
+        f" and {read} could be read",
+        "cut_short",
       )
     # A copy: a view would keep all channels in memory.
     blocks.append(block[:, 0].copy())

@@ -37,9 +37,6 @@ CLASSES_TABLE = _HERE / "classes.tsv"
 _FEWEST_RECORDINGS = 3
 """A class needs two recordings to learn from and one to be tested on."""
 
-_SUFFIXES = (".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg")
-_SUFFIXES += (".opus", ".w64", ".wav")
-
 
 class SoundsError(ValueError):
   """Sounds that cannot be used; the message names them and says why."""
@@ -178,7 +175,9 @@ def from_folder(folder: str | os.PathLike) -> Bank:
     )
   takes, seen = {}, {}
   for path in classes:
-    clips = sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES)
+    clips = sorted(
+      p for p in path.iterdir() if p.suffix.lower() in decode.SUFFIXES
+    )
     if len(clips) < _FEWEST_RECORDINGS:
       raise SoundsError(
         f"{path}: has {len(clips)} sounds, and a class needs at least"
