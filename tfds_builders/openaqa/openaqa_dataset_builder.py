@@ -1,30 +1,78 @@
 """The TFDS builder of OpenAQA: clips with questions and answers.
 
-One record is one clip: its sound once, and every question about it.
+One record is one clip: its sound once, and every question about it. `full` is
+made from the published JSON files and the user's audio, `mini` from recordings
+that are fetched.
 """
 
-import collections
-import concurrent.futures
 import dataclasses
-import io
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
-import soundfile
 import tensorflow_datasets as tfds
+from etils import epath
 
-from ltu_jax.aqa import closed_ended, open_ended, records
-from ltu_jax.audio.decode import SAMPLE_RATE
 from ltu_jax.data import question_index
 from tfds_builders import array_record
-from tfds_builders.openaqa import fetch, scenes, sounds
+from tfds_builders.openaqa import features, fetch, mini, sounds
+from tfds_builders.openaqa.full import build, build_report, plan
 
-# Scenes are made in threads (NumPy, soxr and FLAC run without the GIL); this
-# many at once bounds the memory that waits to be written.
-_SCENES_AT_ONCE = 64
+_INSTRUCTIONS = """\
+openaqa/full is made from two things that you bring into one folder, the
+manual_dir (README.md beside the builder, "The full data set"):
+
+  * The questions: openaqa_5.6M.json (2.3 GB), from the links at
+    https://github.com/YuanGongND/ltu#openaqa-ltu-and-openasqa-ltu-as-dataset,
+    where the format is described; or all_closed_qa.json, all_open_qa.json,
+    combine_cla.json, combine_caption.json, combine_temporal.json of the
+    "Breakdown Subsets"; or files of your own in that format (json_files).
+  * The audio, anywhere below the folder or in folders of their own
+    (audio_roots), under any folders, in any format that soundfile reads, named
+    as in the questions: AudioSet, VGGSound, FSD50K, AudioCaps, Clotho,
+    FreeSound and SoundBible, each from its owners. Clips that you do not have
+    are left out and counted.
+"""
+
+
+@dataclasses.dataclass
+class FullConfig(tfds.core.BuilderConfig):
+  """The published questions on the user's own copies of the audio.
+
+  Attributes:
+    json_files: Globs of JSON files, within manual_dir or absolute; empty for
+      the published files that are there.
+    audio_roots: Folders of sounds, within manual_dir or absolute, or in
+      buckets; empty for manual_dir itself.
+    keep_unanswerable: Whether answers stay that say that the audio does not
+      tell (the published filter drops them: 5.6 M -> 5.0 M).
+    drop_duplicates: Whether a question that a clip has twice is kept once; the
+      published files repeat Clotho twice and SoundBible ten times on purpose.
+    decoder: `soundfile`, or `tfio` for tensorflow-io.
+    min_coverage: Least share of the clips asked for that can be used.
+    max_bad_entries: Greatest share of JSON entries that are wrong.
+    num_processes: Processes that make shards; 0 for one a core.
+  """
+
+  json_files: Sequence[str] = ()
+  audio_roots: Sequence[str] = ()
+  keep_unanswerable: bool = True
+  drop_duplicates: bool = False
+  decoder: str = "soundfile"
+  min_coverage: float = 0.5
+  max_bad_entries: float = 0.01
+  num_processes: int = 0
+
+  def recipe(self) -> dict[str, Any]:
+    """Returns what decides the content."""
+    return {
+      "json_files": list(self.json_files),
+      "audio_roots": list(self.audio_roots),
+      "keep_unanswerable": self.keep_unanswerable,
+      "drop_duplicates": self.drop_duplicates,
+      "decoder": self.decoder,
+    }
 
 
 @dataclasses.dataclass
@@ -32,14 +80,33 @@ class MiniConfig(tfds.core.BuilderConfig):
   """Scenes composed of real recordings, with exactly known truth.
 
   Attributes:
+    sounds_dir: A folder of own sounds in place of the packages' ones:
+      `sounds_dir/CLASS/CLIP.wav` (any format soundfile reads).
     num_train: Scenes to learn from.
     num_test: Scenes of recordings that no training scene has.
     seed: Decides everything about the scenes.
   """
 
+  sounds_dir: str | None = None
   num_train: int = 2400
   num_test: int = 240
   seed: int = 0
+
+  def recipe(self) -> dict[str, Any]:
+    """Returns what decides the content."""
+    return {
+      "sounds_dir": self.sounds_dir,
+      "num_train": self.num_train,
+      "num_test": self.num_test,
+      "seed": self.seed,
+    }
+
+
+def _fields(config: type) -> set[str]:
+  """Names of a config's own options."""
+  every = {field.name for field in dataclasses.fields(config)}
+  general = dataclasses.fields(tfds.core.BuilderConfig)
+  return every - {field.name for field in general}
 
 
 class Builder(array_record.ArrayRecordMixin, tfds.core.GeneratorBasedBuilder):
@@ -47,109 +114,79 @@ class Builder(array_record.ArrayRecordMixin, tfds.core.GeneratorBasedBuilder):
 
   VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES: ClassVar = {
-    "1.0.0": "Config `mini`: 14 classes, 77 recordings."
+    "1.0.0": "Configs `full`, and `mini` of 14 classes, 77 recordings."
   }
+  MANUAL_DOWNLOAD_INSTRUCTIONS = _INSTRUCTIONS
   BUILDER_CONFIGS: ClassVar = [
-    MiniConfig(name="mini", description="10-second scenes of real sounds.")
+    FullConfig(name="full", description="Published questions, your audio."),
+    MiniConfig(name="mini", description="10-second scenes of real sounds."),
   ]
+  # What `tfds build --config='{"name": ...}'` makes.
+  builder_config_cls = FullConfig
 
-  def __init__(
-    self,
-    *,
-    sounds_dir: str | os.PathLike | None = None,
-    num_train: int | None = None,
-    num_test: int | None = None,
-    **kwargs: Any,
-  ):
+  def __init__(self, **kwargs: Any):
     """Makes the builder; `download_and_prepare` builds.
 
-    What is not given is the config's when building, and whatever was built
-    when reading.
+    An option that is not given is the config's when building, and whatever was
+    built when reading.
 
     Args:
-      sounds_dir: A folder of own sounds in place of the packages' ones:
-        `sounds_dir/CLASS/CLIP.wav` (any format soundfile reads).
-      num_train: Scenes in `train`.
-      num_test: Scenes in `test`.
-      **kwargs: What every TFDS builder takes: `data_dir`, `config`, ...
+      **kwargs: What every TFDS builder takes (`data_dir`, `config`, ...), and
+        options of the config (fields of `FullConfig` or `MiniConfig`).
 
     Raises:
       ValueError: If the data set was already built from something else.
+      TypeError: If the config has no such option.
     """
-    self._asked = {
-      "sounds_dir": sounds_dir and os.path.abspath(sounds_dir),
-      "num_train": num_train,
-      "num_test": num_test,
-    }
+    options = _fields(FullConfig) | _fields(MiniConfig)
+    asked = {key: kwargs.pop(key) for key in options & kwargs.keys()}
     super().__init__(**kwargs)
     # What TFDS pickles a builder by.
-    self._original_state |= self._asked
+    self._original_state |= asked
+    wrong = asked.keys() - _fields(type(self.builder_config))
+    if wrong:
+      raise TypeError(
+        f"openaqa/{self.builder_config.name} has no option {min(wrong)}; it"
+        f" has {', '.join(sorted(_fields(type(self.builder_config))))}"
+      )
+    self._asked = {k: _plain(v) for k, v in asked.items() if v is not None}
+    if self._asked.get("sounds_dir"):
+      self._asked["sounds_dir"] = os.path.abspath(self._asked["sounds_dir"])
+    self._final_dir = epath.Path(self.data_dir)
     self._check_built()
 
   def _check_built(self) -> None:
     """Raises if what lies on disk was built from something else."""
     built = (self.info.metadata or {}).get("recipe", {})
     for name, asked in self._asked.items():
-      if asked is not None and name in built and built[name] != asked:
+      if name in built and built[name] != asked:
         raise ValueError(
           f"{self.data_dir} was built with {name}={built[name]}, not"
           f" {asked}: remove that folder or give another data_dir"
         )
 
-  def _recipe(self) -> dict[str, Any]:
-    """What decides the content, as kept in the metadata."""
-    config = self.builder_config
-    recipe = {
-      "sounds_dir": None,
-      "num_train": config.num_train,
-      "num_test": config.num_test,
-      "seed": config.seed,
-    }
-    return recipe | {k: v for k, v in self._asked.items() if v is not None}
+  def _config(self) -> FullConfig | MiniConfig:
+    """The config with the options that were asked for."""
+    return dataclasses.replace(self.builder_config, **self._asked)
+
+  @property
+  def _is_mini(self) -> bool:
+    """Whether this is `mini`."""
+    return isinstance(self.builder_config, MiniConfig)
 
   def _info(self) -> tfds.core.DatasetInfo:
     """Describes a record."""
-    text = tfds.features.Text
     return self.dataset_info_from_configs(
-      features=tfds.features.FeaturesDict(
-        {
-          "id": text(doc="Name of the clip."),
-          # Bytes: TFDS's own Audio feature would need ffmpeg or tensorflow-io.
-          "audio": tfds.features.Tensor(
-            shape=(), dtype=np.object_, doc="FLAC file: 16 kHz, mono, int16."
-          ),
-          "questions": tfds.features.Sequence(
-            {
-              "instruction": text(doc="The question."),
-              "output": text(doc="The answer."),
-              "task": text(doc="Kind of question, named as in OpenAQA."),
-              "dataset": text(doc="Where the clip is from."),
-            }
-          ),
-          "events": tfds.features.Sequence(
-            {
-              "label": text(doc="Class of the sound."),
-              "feature": text(doc="Acoustic feature of the class."),
-              "recording": text(doc="Name of the recording."),
-              "onset": tfds.features.Scalar(np.float32, doc="Seconds."),
-              "offset": tfds.features.Scalar(np.float32, doc="Seconds."),
-              "level": tfds.features.Scalar(
-                np.float32, doc="RMS in dB of full scale."
-              ),
-            }
-          ),
-          "caption": text(doc="A sentence that tells the events in order."),
-        }
-      ),
+      features=features.mini() if self._is_mini else features.full(),
       homepage="https://arxiv.org/abs/2305.10790",
-      # Records are numbered as scenes are; who trains shuffles.
+      # Records have their order; who trains shuffles.
       disable_shuffling=True,
       metadata=tfds.core.MetadataDict(),
     )
 
   def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-    """Gets the sounds, notes where they are from, and starts both splits."""
-    recipe = self._recipe()
+    """Gets the sounds of `mini`, notes where they are from, and starts."""
+    recipe = self._config().recipe()
     if recipe["sounds_dir"]:
       bank = sounds.from_folder(recipe["sounds_dir"])
       sources = [{"name": recipe["sounds_dir"], "licence": "your own sounds"}]
@@ -160,30 +197,33 @@ class Builder(array_record.ArrayRecordMixin, tfds.core.GeneratorBasedBuilder):
     for source in sources:
       print(f"Sounds from {source['name']}: {source['licence']}")
     self.info.metadata.update(
-      recipe=recipe, sources=sources, recordings=_summary(bank)
+      recipe=recipe, sources=sources, recordings=mini.summary(bank)
     )
     return {
-      "train": self._generate_examples(bank, "train", recipe),
-      "test": self._generate_examples(bank, "test", recipe),
+      split: self._generate_examples(bank, split, recipe)
+      for split in ("train", "test")
     }
 
   def _generate_examples(
     self, bank: sounds.Bank, split: str, recipe: Mapping[str, Any]
-  ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields numbered records in order."""
-    total = recipe[f"num_{split}"]
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-      for start in range(0, total, _SCENES_AT_ONCE):
-        numbers = range(start, min(start + _SCENES_AT_ONCE, total))
-        examples = pool.map(
-          lambda number: make_example(bank, split, number, recipe["seed"]),
-          numbers,
-        )
-        yield from zip(numbers, examples, strict=True)
+  ):
+    """Yields the records of `mini`."""
+    return mini.examples(bank, split, recipe)
 
-  def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
-    """Builds, then writes the index of questions into the same folder."""
-    super()._download_and_prepare(*args, **kwargs)
+  def _download_and_prepare(
+    self,
+    dl_manager: tfds.download.DownloadManager,
+    download_config: tfds.download.DownloadConfig,
+  ) -> None:
+    """Builds into `data_dir`, which TFDS renames when all is there."""
+    if self._is_mini:
+      super()._download_and_prepare(dl_manager, download_config)
+      self._index_questions()
+    else:
+      self._build_full(dl_manager, download_config)
+
+  def _index_questions(self) -> None:
+    """Writes the question index of each split of `mini`."""
     for split in self.info.splits:
       clips = (
         [
@@ -199,59 +239,70 @@ class Builder(array_record.ArrayRecordMixin, tfds.core.GeneratorBasedBuilder):
       index = question_index.QuestionIndex.make(clips)
       index.save(question_index.path(self.data_dir, split))
 
-
-def make_example(
-  bank: sounds.Bank, split: str, number: int, seed: int
-) -> dict[str, Any]:
-  """Makes one record of `mini`: a scene and the questions about it.
-
-  Args:
-    bank: The recordings.
-    split: `train` or `test`.
-    number: Number of the scene in its split.
-    seed: Seed of the data set.
-
-  Returns:
-    The record, in the form of the builder's features.
-  """
-  pcm, placed = scenes.make(bank, split, number, seed)
-  events = tuple(
-    records.Event(
-      event.label,
-      bank.features[event.label],
-      (records.Span(event.onset, event.offset),),
+  def _build_full(
+    self,
+    dl_manager: tfds.download.DownloadManager,
+    download_config: tfds.download.DownloadConfig,
+  ) -> None:
+    """Builds `full`; see build.py."""
+    if download_config.max_examples_per_split is not None:
+      raise build.BuildError(
+        "openaqa/full does not take max_examples_per_split; name a smaller"
+        " JSON file with json_files"
+      )
+    config = self._config()
+    manual_dir = dl_manager.manual_dir
+    source = plan.Input(
+      json_files=plan.json_files(config.json_files, manual_dir),
+      audio_roots=tuple(
+        os.fspath(manual_dir / root) for root in config.audio_roots or (".",)
+      ),
+      keep_unanswerable=config.keep_unanswerable,
     )
-    for event in placed
-  )
-  clip = records.ClipRecord(
-    id=f"mini-{split}-{number:05d}",
-    dataset="mini",
-    events=events,
-    caption=records.describe(events, bank.facts),
-  )
-  questions = closed_ended.make(clip) + open_ended.make(clip, bank.facts)
-  return {
-    "id": clip.id,
-    "audio": _flac(pcm),
-    "questions": [dataclasses.asdict(question) for question in questions],
-    "events": [
-      dataclasses.asdict(event) | {"feature": bank.features[event.label]}
-      for event in placed
-    ],
-    "caption": clip.caption,
-  }
+    job, report = build.build(
+      source,
+      self._work_dir,
+      decoder=config.decoder,
+      drop_duplicates=config.drop_duplicates,
+      num_shards=download_config.num_shards,
+      limits=build.Limits(config.min_coverage, config.max_bad_entries),
+      how=build.How(
+        config.num_processes,
+        download_config.beam_runner,
+        download_config.beam_options,
+      ),
+    )
+    split = build.assemble(
+      job,
+      report,
+      epath.Path(self.data_dir),
+      self._get_filename_template(split_name=build.SPLIT),
+    )
+    self.info.set_splits(tfds.core.splits.SplitDict([split]))
+    self.info.metadata.update(
+      recipe=config.recipe(),
+      sources=[
+        {"name": name, "licence": "your own copy"} for name in report["sources"]
+      ],
+      files=report["files"],
+      coverage=round(build_report.coverage(report), 4),
+    )
+
+  @property
+  def _work_dir(self) -> epath.Path:
+    """Where `full` is built, beside where it will lie."""
+    return self._final_dir.with_name(f"{self._final_dir.name}.unfinished")
+
+  def _post_download_and_prepare_hook(self) -> None:
+    """Removes the work folder, now that the data set is whole."""
+    if self._work_dir.exists():
+      self._work_dir.rmtree()
 
 
-def _flac(pcm: np.ndarray) -> bytes:
-  """Encodes int16 [S] at 16 kHz as a FLAC file."""
-  file = io.BytesIO()
-  soundfile.write(file, pcm, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-  return file.getvalue()
-
-
-def _summary(bank: sounds.Bank) -> dict[str, dict[str, list[str]]]:
-  """Lists the names of the recordings by split and class."""
-  names = collections.defaultdict(lambda: collections.defaultdict(list))
-  for recording in bank.recordings:
-    names[recording.split][recording.label].append(recording.name)
-  return {split: dict(classes) for split, classes in names.items()}
+def _plain(value: Any) -> Any:
+  """Sequences as lists, as JSON gives them back; paths as texts."""
+  if isinstance(value, pathlib.PurePath):
+    return os.fspath(value)
+  if isinstance(value, list | tuple):
+    return [_plain(item) for item in value]
+  return value

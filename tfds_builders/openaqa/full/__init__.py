@@ -1,0 +1,1 @@
+"""Building `openaqa/full`: from JSON files and a user's audio to shards."""

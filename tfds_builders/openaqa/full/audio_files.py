@@ -1,0 +1,199 @@
+"""Finds the user's sound file of each `audio_id`.
+
+The `audio_id` of a published question is a path on its authors' disks. Users
+have the same clips elsewhere, in other formats, and named a little differently,
+so they are matched by base name:
+
+1. the same name without folders and suffix (`LZq4Neh-oWU`);
+2. a YouTube id with the `Y` in front that AudioSet tools put there, or without;
+3. a YouTube id with the start of the clip behind it (`_000030` in VGGSound,
+   `_30.000_40.000` in AudioSet tools) on one of the two sides.
+
+Of several files with one name the one is taken whose folders agree with those
+of the `audio_id` for longest, and of those that of the root named first.
+"""
+
+import collections
+import dataclasses
+import os
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+from etils import epath
+
+from ltu_jax.audio.decode import SUFFIXES
+
+_OTHER_SUFFIXES = (".aac", ".m4a", ".mkv", ".mp4", ".webm", ".wma")
+"""Sounds that soundfile does not read; such files are named in the report."""
+
+_YOUTUBE = re.compile(
+  r"Y?(?P<id>[\w-]{11})(?P<segment>(_\d+(\.\d+)?){1,2})?", re.ASCII
+)
+
+
+class RootError(ValueError):
+  """A folder of sounds that cannot be used; names it and says what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
+  """The file of a clip.
+
+  Attributes:
+    clip_id: Name of the clip: the file's name without suffix, with as many
+      folders in front as tell it from others of that name.
+    path: Where the file is.
+    is_ambiguous: Whether other files fitted as well and the first was taken.
+  """
+
+  clip_id: str
+  path: str
+  is_ambiguous: bool = False
+
+
+class AudioFiles:
+  """All sound files below some folders, by name.
+
+  Attributes:
+    num_files: Sound files that can be read.
+    unread: How many files there are of kinds that cannot be read, by suffix.
+  """
+
+  def __init__(self, roots: Sequence[epath.PathLike]):
+    """Lists the files.
+
+    Args:
+      roots: Folders, on disks or in buckets; an earlier one goes first.
+
+    Raises:
+      RootError: If one is missing, or there is no sound file in any.
+    """
+    self._by_stem: dict[str, list[str]] = {}
+    self._by_youtube: dict[str, list[str]] = {}
+    self.num_files = 0
+    self.unread: collections.Counter[str] = collections.Counter()
+    for root in roots:
+      for path in _walk(epath.Path(root)):
+        self._add(path)
+    if not self.num_files:
+      hint = ""
+      if self.unread:
+        hint = f" (but {_words(self.unread)}, which soundfile cannot read)"
+      raise RootError(
+        f"no sound file in {', '.join(map(str, roots))}{hint}; give the"
+        " folders of the audio as audio_roots"
+      )
+
+  def _add(self, path: str) -> None:
+    """Enters one file by its names."""
+    stem, suffix = _split(path)
+    if suffix not in SUFFIXES:
+      if suffix in _OTHER_SUFFIXES:
+        self.unread[suffix] += 1
+      return
+    paths = self._by_stem.setdefault(stem, [])
+    if path in paths:  # Roots may lie within each other.
+      return
+    paths.append(path)
+    self.num_files += 1
+    youtube = _YOUTUBE.fullmatch(stem)
+    if youtube:
+      stems = self._by_youtube.setdefault(youtube["id"], [])
+      if stem not in stems:
+        stems.append(stem)
+
+  def match(self, audio_id: str) -> Match | None:
+    """Returns the file of an `audio_id`, None if there is none."""
+    stem, _ = _split(audio_id)
+    if stem in self._by_stem:
+      return self._choose(stem, audio_id)
+    youtube = _YOUTUBE.fullmatch(stem)
+    if not youtube:
+      return None
+    segment = youtube["segment"]
+    for other in self._by_youtube.get(youtube["id"], []):
+      theirs = _YOUTUBE.fullmatch(other)["segment"]
+      # Two different starts are two different clips of one video.
+      if segment is None or theirs is None or segment == theirs:
+        return self._choose(other, audio_id)
+    return None
+
+  def _choose(self, stem: str, audio_id: str) -> Match:
+    """Chooses among the files of one name by the folders they share."""
+    paths = self._by_stem[stem]
+    if len(paths) == 1:
+      return Match(stem, paths[0])
+    wanted = _parts(audio_id)[:-1]
+    shared = [_common_end(_parts(path)[:-1], wanted) for path in paths]
+    best = max(shared)
+    path = paths[shared.index(best)]
+    return Match(_tell_apart(path, paths), path, shared.count(best) > 1)
+
+
+def _walk(root: epath.Path) -> Iterator[str]:
+  """Yields the paths of all files below a folder, in order of name."""
+  if not root.is_dir():
+    raise RootError(f"{root}: is no folder; give another as audio_roots")
+  if "://" in os.fspath(root):
+    # One listing of a bucket; a walk would ask for every folder.
+    yield from sorted(os.fspath(path) for path in root.glob("**/*"))
+    return
+  seen = set()
+  for folder, folders, names in os.walk(
+    os.path.normpath(root), followlinks=True
+  ):
+    # A link to a folder above would lead round for ever.
+    real = os.path.realpath(folder)
+    if real in seen:
+      folders.clear()
+      continue
+    seen.add(real)
+    folders.sort()
+    for name in sorted(names):
+      yield os.path.join(folder, name)
+
+
+def _split(path: str) -> tuple[str, str]:
+  """Returns base name without suffix, and the suffix in lower case.
+
+  Only suffixes of sounds count: `a.b_30.000` is a name. Names are normalised,
+  as macOS writes accents apart.
+  """
+  name = _parts(path)[-1]
+  stem, dot, suffix = name.rpartition(".")
+  suffix = (dot + suffix).lower()
+  if not stem or suffix not in (*SUFFIXES, *_OTHER_SUFFIXES):
+    stem, suffix = name, ""
+  if not stem.isascii():
+    stem = unicodedata.normalize("NFC", stem)
+  return stem, suffix
+
+
+def _parts(path: str) -> list[str]:
+  """Returns the folders and the name of a path of either kind of slash."""
+  return path.replace("\\", "/").rstrip("/").split("/")
+
+
+def _common_end(first: Sequence[str], second: Sequence[str]) -> int:
+  """Returns how many of the last parts are the same."""
+  count = 0
+  for a, b in zip(reversed(first), reversed(second), strict=False):
+    if a != b:
+      break
+    count += 1
+  return count
+
+
+def _tell_apart(path: str, paths: Sequence[str]) -> str:
+  """Returns the shortest end of a path, without suffix, no other has."""
+  stem, _ = _split(path)
+  folders = _parts(path)[:-1]
+  others = [_parts(other)[:-1] for other in paths if other != path]
+  longest = max(_common_end(folders, other) for other in others)
+  return "/".join([*folders[len(folders) - longest - 1 :], stem])
+
+
+def _words(counts: collections.Counter[str]) -> str:
+  """Returns counts of suffixes in words."""
+  return ", ".join(f"{count} {suffix}" for suffix, count in counts.items())

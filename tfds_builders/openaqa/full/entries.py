@@ -1,0 +1,248 @@
+"""Questions out of OpenAQA's JSON files, one at a time, each checked.
+
+A file is one list of objects with `instruction` (the question), `input`
+(usually empty), `audio_id` (a path on somebody's disk), `dataset`, `task` and
+`output` (the answer), as published at https://github.com/YuanGongND/ltu. The
+full file is 2.3 GB; ijson gives its entries without holding it.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+import ijson
+from etils import epath
+
+from tfds_builders.openaqa.full import json_text
+from tfds_builders.openaqa.full.tally import Tally
+
+_PIECE = 1 << 20
+
+BAD = {
+  "not_an_object": "left out: an entry has to be an object",
+  "missing_key": "left out: instruction, audio_id and output are needed",
+  "wrong_type": "left out: all values have to be texts",
+  "empty_question": "left out: nothing is asked",
+  "empty_answer": "left out: nothing is answered",
+  "empty_audio_id": "left out: no clip is named",
+}
+"""Kinds of entries that are wrong; too many of them end a build."""
+
+UNANSWERABLE = "unanswerable"
+
+LEFT_OUT = BAD | {
+  UNANSWERABLE: "left out, as asked for: the answer says that the audio does"
+  " not tell",
+}
+"""Kinds of entries that are not used."""
+
+MENDED = {
+  "encoding": "used: bytes that are not UTF-8 were read as Windows-1252",
+  "no_task": "used: the task is set to `unknown`; stages select by it",
+  "no_dataset": "used: the data set is set to `unknown`",
+}
+"""Kinds of entries that are used, but not as they are."""
+
+UNKNOWN = "unknown"
+"""Task or data set of an entry that names none (both are optional)."""
+
+_NEEDED = ("instruction", "audio_id", "output")
+_OPTIONAL = ("input", "task", "dataset")
+_EMPTY = {
+  "instruction": "empty_question",
+  "output": "empty_answer",
+  "audio_id": "empty_audio_id",
+}
+
+# openaqa/utils/filter_not_answerable_qa.py of the published code drops an
+# answer that holds one of its phrases, in lower case. These are the phrases
+# that none of the others is part of.
+UNANSWERABLE_PHRASES = (
+  "not provided",
+  "sorry",
+  "cannot",
+  "without more information",
+  "enough",
+  "not possible",
+  "more context",
+  "impossible",
+  "without additional",
+  "unclear",
+  "not clear",
+  "do not provide sufficient",
+  "does not provide",
+  "difficult to determine",
+  "no information",
+  "can't infer",
+  "difficult to infer",
+  "not specified",
+  "no specific",
+  "it is difficult to",
+  "no indication",
+)
+"""An answer that holds one of these says that the audio does not tell."""
+
+
+class JsonError(ValueError):
+  """A file that is no list of entries; names it, says where and why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+  """One question as published.
+
+  Attributes:
+    audio_id: Names the clip; a path of which the last part counts.
+    instruction: The question.
+    input: More text of the question, usually empty.
+    output: The answer.
+    task: Kind of question, as `cla_label`.
+    dataset: Where the clip is from, as `as_strong_train`.
+  """
+
+  audio_id: str
+  instruction: str
+  input: str
+  output: str
+  task: str
+  dataset: str
+
+
+def is_unanswerable(answer: str) -> bool:
+  """Whether the published filter would drop an answer (5.6 M -> 5.0 M)."""
+  answer = answer.lower()
+  return any(phrase in answer for phrase in UNANSWERABLE_PHRASES)
+
+
+class EntryReader:
+  """Reads the entries of one file.
+
+  Attributes:
+    name: Name of the file.
+    num_bytes: Its size.
+    num_read: Entries so far, good and bad.
+    position: Bytes of the file so far.
+    sha256: Of the whole file, once it was read.
+  """
+
+  def __init__(
+    self,
+    path: epath.PathLike,
+    left_out: Tally,
+    mended: Tally,
+    *,
+    keep_unanswerable: bool = True,
+  ):
+    """Notes what to read; nothing is read yet.
+
+    Args:
+      path: The JSON file, on a disk or in a bucket.
+      left_out: Counts what is not used; its rules are `LEFT_OUT`.
+      mended: Counts what is used, but not as it is; its rules are `MENDED`.
+      keep_unanswerable: Whether answers that the published filter drops stay.
+
+    Raises:
+      JsonError: If there is no such file.
+    """
+    self._path = epath.Path(path)
+    if not self._path.exists():
+      raise JsonError(f"{self._path}: there is no such file")
+    self.name = self._path.name
+    self.num_bytes = self._path.stat().length
+    self._left_out = left_out
+    self._mended = mended
+    self._keep_unanswerable = keep_unanswerable
+    self.num_read = self.position = 0
+    self.sha256 = ""
+
+  def __iter__(self) -> Iterator[Entry]:
+    """Yields the good entries in the order of the file.
+
+    Raises:
+      JsonError: If the file is no JSON, or ends early, or is no list.
+    """
+    self._check_list()
+    with self._path.open("rb") as file:
+      stream = json_text.Utf8Stream(file)
+      for value in self._values(stream):
+        self.num_read += 1
+        self.position = stream.position
+        entry = self._check(value, has_strays=stream.strays > 0)
+        if entry is not None:
+          yield entry
+      self.position = stream.position
+      self.sha256 = stream.sha256.hexdigest()
+
+  def _check_list(self) -> None:
+    """Raises unless the file begins with a list."""
+    with self._path.open("rb") as file:
+      start = json_text.Utf8Stream(file).read(_PIECE).lstrip()
+    if not start:
+      raise JsonError(f"{self._path}: the file is empty; download it again")
+    if not start.startswith(b"["):
+      raise JsonError(
+        f"{self._path}: is no list of entries: it has to begin with [ and"
+        f" begins with {start[:20].decode(errors='replace')!r}"
+      )
+
+  def _values(self, stream: json_text.Utf8Stream) -> Iterator[object]:
+    """Yields the items of the list; ijson's errors become ours."""
+    try:
+      yield from ijson.items(stream, "item", buf_size=_PIECE, use_float=True)
+    except ijson.JSONError as error:
+      where = f"after {self.num_read} entries"
+      if "premature EOF" in str(error):
+        where += ", where the file ends early; download it again"
+      else:
+        where += f", before byte {stream.position}: {_reason(error)}"
+      raise JsonError(f"{self._path}: is no valid JSON: {where}") from error
+
+  def _check(self, value: object, has_strays: bool) -> Entry | None:
+    """Makes an entry of a JSON value; counts what is wrong with it."""
+    problem = _problem(value)
+    if problem is not None:
+      kind, why = problem
+      self._left_out.add(kind, f"{self._where()}: {why}")
+      return None
+    texts = {key: value.get(key) or "" for key in (*_NEEDED, *_OPTIONAL)}
+    if has_strays and any(map(json_text.has_stray, texts.values())):
+      texts = {key: json_text.mend(text) for key, text in texts.items()}
+      self._mended.add("encoding", f"{self._where()}: {texts['output']}")
+    for key in ("task", "dataset"):
+      if not texts[key].strip():
+        texts[key] = UNKNOWN
+        self._mended.add(f"no_{key}", f"{self._where()}: {texts['audio_id']}")
+    entry = Entry(**texts)
+    if not self._keep_unanswerable and is_unanswerable(entry.output):
+      self._left_out.add(UNANSWERABLE, f"{self._where()}: {entry.output}")
+      return None
+    return entry
+
+  def _where(self) -> str:
+    """Names the present entry, counted from 1."""
+    return f"{self.name} entry {self.num_read}"
+
+
+def _problem(value: object) -> tuple[str, str] | None:
+  """Returns what is wrong with an entry, as kind and words; None if nothing."""
+  if not isinstance(value, Mapping):
+    return "not_an_object", f"{value!r}"
+  for key in _NEEDED:
+    if key not in value:
+      return "missing_key", f"no {key}, only {', '.join(map(str, value))}"
+  for key in (*_NEEDED, *_OPTIONAL):
+    text = value.get(key)
+    # null stands for nothing where nothing is allowed.
+    if not isinstance(text, str) and (key in _NEEDED or text is not None):
+      return "wrong_type", f"{key} is {text!r}"
+  for key, kind in _EMPTY.items():
+    if not value[key].strip():
+      return kind, f"{key} is {value[key]!r}, about {value['audio_id']!r}"
+  return None
+
+
+def _reason(error: ijson.JSONError) -> str:
+  """The parser's own words on one line."""
+  argument = error.args[0] if error.args else ""
+  if isinstance(argument, bytes):
+    argument = argument.decode("utf-8", errors="replace")
+  return " ".join(str(argument).replace("(right here) ------^", "").split())
