@@ -1,4 +1,4 @@
-"""A folder in the published format of OpenAQA, with sounds made by computing."""
+"""A folder in the published format of OpenAQA, with computed sounds."""
 
 import io
 import json
