@@ -6,6 +6,7 @@ import io
 import numpy as np
 import soundfile
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.proto import feature_pb2
 
 from ltu_jax.audio.decode import SAMPLE_RATE
 
@@ -38,10 +39,10 @@ class FlacFile(tfds.features.Tensor):
     sound = base64.b64encode(ex).decode("ascii")
     return f'<audio controls src="data:audio/flac;base64,{sound}"></audio>'
 
-  def to_json(self) -> dict:
+  def to_proto(self) -> feature_pb2.Feature:
     """Describes itself as the plain feature that anybody can read."""
-    plain = tfds.features.Tensor(shape=(), dtype=np.object_, doc=self.doc)
-    return plain.to_json()
+    plain = tfds.features.Tensor(shape=(), dtype=np.object_, doc=self.doc.desc)
+    return plain.to_proto()
 
 
 def _text(doc: str) -> tfds.features.Text:

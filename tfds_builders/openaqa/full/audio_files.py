@@ -166,6 +166,8 @@ def _split(path: str) -> tuple[str, str]:
   if not stem or suffix not in (*SUFFIXES, *_OTHER_SUFFIXES):
     stem, suffix = name, ""
   if not stem.isascii():
+    # A name that is not UTF-8 comes with surrogates, which no text may hold.
+    stem = stem.encode("utf-8", errors="replace").decode("utf-8")
     stem = unicodedata.normalize("NFC", stem)
   return stem, suffix
 

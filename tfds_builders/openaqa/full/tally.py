@@ -67,7 +67,8 @@ class Tally:
 
 
 def _short(text: str) -> str:
-  """Cuts a long example."""
+  """Cuts a long example, and makes it a text that can be written."""
+  text = text.encode("utf-8", errors="replace").decode("utf-8")
   if len(text) <= _LONGEST_EXAMPLE:
     return text
   return text[: _LONGEST_EXAMPLE - 3] + "..."
