@@ -7,6 +7,10 @@ import numpy as np
 import soundfile
 import tensorflow_datasets as tfds
 
+import tfds_builders
+
+assert tfds_builders  # Importing it registers the builder.
+
 JSON = "openaqa_5.6M.json"
 
 TASKS = ("cla_label", "cla_label_des", "caption", "open-ended question")

@@ -294,7 +294,11 @@ class Builder(array_record.ArrayRecordMixin, tfds.core.GeneratorBasedBuilder):
     return self._final_dir.with_name(f"{self._final_dir.name}.unfinished")
 
   def _post_download_and_prepare_hook(self) -> None:
-    """Removes the work folder, now that the data set is whole."""
+    """Removes what unfinished builds left, now that the data set is whole."""
+    name = self._final_dir.name
+    # A build that is killed leaves TFDS's own folder behind.
+    for path in self._final_dir.parent.glob(f"{name}.incomplete*"):
+      path.rmtree()
     if self._work_dir.exists():
       self._work_dir.rmtree()
 
