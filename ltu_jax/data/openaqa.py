@@ -87,7 +87,7 @@ def make_row(
   tokens, loss_weights = tokenize_example(
     tokenizer,
     question.instruction,
-    "",
+    question.input,
     question.output,
     max_tokens=max_tokens,
     train_on_inputs=train_on_inputs,

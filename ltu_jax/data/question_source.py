@@ -29,6 +29,7 @@ class Question:
     clip_id: Name of the clip.
     audio: Bytes of the clip's sound file, FLAC at 16 kHz.
     instruction: The question.
+    input: More text of the question; empty in most.
     output: The answer.
     task: Kind of question, such as `cla_label`.
     dataset: Where the clip comes from, such as `as_strong_train`.
@@ -41,6 +42,7 @@ class Question:
   output: str
   task: str
   dataset: str
+  input: str = ""
 
 
 class QuestionSource(Sequence[Question]):
@@ -49,7 +51,7 @@ class QuestionSource(Sequence[Question]):
   Attributes:
     clips: The records, one a clip: any random-access sequence of mappings with
       `id` and `audio` (bytes) and `questions` (a mapping of lists of bytes:
-      `instruction`, `output`).
+      `instruction`, `output`, and `input` where questions have more text).
     index: Which questions are in, in row order.
   """
 
@@ -131,6 +133,7 @@ class QuestionSource(Sequence[Question]):
     record = self.clips[clip]
     clip_id = _text(record["id"])
     instructions = record["questions"]["instruction"]
+    inputs = record["questions"].get("input")
     if place >= len(instructions):
       raise IndexError(
         f"clip {clip_id!r} has {len(instructions)} questions and the index"
@@ -141,6 +144,7 @@ class QuestionSource(Sequence[Question]):
       clip_id=clip_id,
       audio=record["audio"],
       instruction=_text(instructions[place]),
+      input=_text(inputs[place]) if inputs is not None else "",
       output=_text(record["questions"]["output"][place]),
       task=index.tasks[index.task[row]],
       dataset=index.datasets[index.dataset[row]],

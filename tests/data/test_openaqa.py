@@ -1,6 +1,7 @@
 """The grain pipeline: rows, order, hosts, threads, resuming."""
 
 import collections
+import dataclasses
 import io
 import itertools
 import pathlib
@@ -68,6 +69,18 @@ def test_a_row_holds_the_clip_and_the_example():
   np.testing.assert_array_equal(row["segment_ids"][:n], 1)
   for key in ("tokens", "loss_weights", "positions", "segment_ids"):
     assert not row[key][n:].any()
+
+
+def test_more_text_of_a_question_is_in_its_prompt():
+  question = dataclasses.replace(SOURCE[5], input="The rain, café.")
+  row = make_row(question, SPM)
+  tokens, weights = tokenizer.tokenize_example(
+    SPM, "Question 3.2: what?", "The rain, café.", "Answer 3.2, café."
+  )
+  n = len(tokens)
+  np.testing.assert_array_equal(row["tokens"][:n], tokens)
+  np.testing.assert_array_equal(row["loss_weights"][:n], weights)
+  assert "### Input:\nThe rain, café.\n" in SPM.decode(tokens)
 
 
 def test_answer_only_weighs_the_answer():

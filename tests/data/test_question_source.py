@@ -100,10 +100,20 @@ def test_describe_says_what_a_row_is_without_the_sound():
     "clip": 2,
     "clip_id": "clip-2",
     "instruction": "Question 2.1: what?",
+    "input": "",
     "output": "Answer 2.1, café.",
     "task": "caption",
     "dataset": "mini",
   }
+
+
+def test_a_question_may_have_more_text():
+  records, index = made_up_clips.make()
+  records[2]["questions"]["input"] = [b"", "Birds, café.".encode()]
+  source = QuestionSource(records, index)
+  # Rows are (1, 0), (2, 0), (2, 1), (3, 0), ...
+  assert [source[row].input for row in range(4)] == ["", "", "Birds, café.", ""]
+  assert source.describe(2)["input"] == "Birds, café."
 
 
 def test_select_keeps_the_questions_of_a_task_and_data_set():
