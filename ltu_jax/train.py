@@ -9,7 +9,6 @@ starts from, first that applies:
   4. or ones drawn from the seed.
 """
 
-import math
 import pathlib
 import time
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ltu_jax import base
+from ltu_jax import base, parameter_table
 from ltu_jax import config as config_lib
 from ltu_jax.audio.decode import AudioError
 from ltu_jax.checkpoint import CheckpointError, Checkpoints
@@ -35,20 +34,9 @@ from ltu_jax.data.tokenizer import (
   load_tokenizer,
 )
 from ltu_jax.evaluate import held_out, report
-from ltu_jax.metrics import (
-  Metrics,
-  ParameterRow,
-  Throughput,
-  duration,
-  parameter_table,
-)
+from ltu_jax.metrics import Metrics, Throughput, duration
 from ltu_jax.models.ltu import abstract
-from ltu_jax.sharding import (
-  ShardingError,
-  batch_sharding,
-  make_mesh,
-  path_name,
-)
+from ltu_jax.sharding import ShardingError, batch_sharding, make_mesh
 from ltu_jax.train_state import (
   PartitionError,
   abstract_params,
@@ -243,7 +231,9 @@ class _StageRun:
     config, stage = self.config, self.stage
     trainable, frozen = split_params(params, stage.trainable)
     metrics.print(f"\nstage {stage.number}: {stage.name}")
-    metrics.print(parameter_table(_rows(trainable, frozen)))
+    metrics.print(
+      parameter_table.render(parameter_table.rows(trainable, frozen))
+    )
     step_fn = make_train_step(
       graphdef,
       trainable,
@@ -325,32 +315,6 @@ class _StageRun:
       values |= throughput.read()
       metrics.progress(self.stage.number, step, self.last_step, values)
     metrics.write(self.stage.number, step, values)
-
-
-def _rows(trainable: nnx.State, frozen: nnx.State) -> list[ParameterRow]:
-  """Lines of the start-up table: by module, adapters apart."""
-  groups: dict[tuple, list] = {}
-  for part, is_trainable in ((trainable, True), (frozen, False)):
-    for path, variable in nnx.to_flat_state(part):
-      name, value = path_name(path), variable.get_value()
-      kind = path[0] + (" lora" if "/lora_" in name else "")
-      groups.setdefault((kind, is_trainable), []).append(value)
-  rows = []
-  for (kind, is_trainable), values in sorted(
-    groups.items(), key=lambda item: (not item[0][1], item[0][0])
-  ):
-    axes = {a for v in values for a in v.sharding.spec if a is not None}
-    rows.append(
-      ParameterRow(
-        kind,
-        is_trainable,
-        sum(math.prod(v.shape) for v in values),
-        sum(math.prod(v.shape) * v.dtype.itemsize for v in values),
-        "/".join(sorted({str(v.dtype) for v in values})),
-        "over " + ", ".join(sorted(map(str, axes))) if axes else "replicated",
-      )
-    )
-  return rows
 
 
 def _evaluate(
