@@ -96,7 +96,7 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
 
   metrics = None
   for stage in stages:
-    part = train_set.select(tasks=stage.tasks or None)
+    part = _questions(train_set, stage)
     last = stage.last_step(part.num_rows, config.data.batch_size)
     with Checkpoints(
       folder.checkpoints(stage),
@@ -148,13 +148,22 @@ def _validate(
   params = abstract_params(config_lib.model_config(config), mesh)
   for stage in stages:
     split_params(params, stage.trainable)
+    part = _questions(source, stage)
+    stage.last_step(part.num_rows, config.data.batch_size)
+
+
+def _questions(source: QuestionSource, stage: Stage) -> QuestionSource:
+  """The questions of a stage; an error names the field that asks in vain."""
+  part, chosen = source, {}
+  for field in ("tasks", "datasets"):
+    chosen[field] = getattr(stage, field) or None
     try:
-      part = source.select(tasks=stage.tasks or None)
+      part = source.select(**chosen)
     except ValueError as error:
       raise config_lib.ConfigError(
-        f"config.stages.stage{stage.number}.tasks: {error}"
+        f"config.stages.stage{stage.number}.{field}: {error}"
       ) from error
-    stage.last_step(part.num_rows, config.data.batch_size)
+  return part
 
 
 def _adopt_base(config: ml_collections.ConfigDict) -> None:
