@@ -27,7 +27,7 @@ from ltu_jax.checkpoint import CheckpointError, Checkpoints
 from ltu_jax.curriculum import CurriculumError, Stage
 from ltu_jax.data import prepare
 from ltu_jax.data.openaqa import Batches
-from ltu_jax.data.question_source import QuestionSource
+from ltu_jax.data.question_source import QuestionSource, RecordError
 from ltu_jax.data.tokenizer import (
   SentencePieceTokenizer,
   Tokenizer,
@@ -45,6 +45,7 @@ from ltu_jax.train_state import (
   split_params,
 )
 from ltu_jax.train_step import make_train_step
+from ltu_jax.unreadable import Skipped, UnreadableError
 from ltu_jax.workdir import (
   Workdir,
   from_pure,
@@ -63,6 +64,8 @@ USER_ERRORS = (
   ShardingError,
   PartitionError,
   prepare.PrepareError,
+  RecordError,
+  UnreadableError,
 )
 """Errors whose message is all a user needs; main prints them in one line."""
 
@@ -77,6 +80,7 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
   Raises:
     ConfigError: the config cannot be run, or is not the folder's.
     CheckpointError: what is in the folder cannot be used.
+    UnreadableError: too many clips cannot be read.
   """
   start = time.time()
   config_lib.check(config, jax.device_count())
@@ -116,8 +120,21 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
           resume=(stage.number, done),
           enabled=jax.process_index() == 0,
         )
+      skipped = Skipped(
+        folder.root,
+        stage.number,
+        config.data.max_unreadable,
+        jax.process_index(),
+      )
       run_stage = _StageRun(
-        config, stage, part, tokenizer, mesh, last, cfg.num_audio_tokens
+        config,
+        stage,
+        part,
+        tokenizer,
+        mesh,
+        last,
+        cfg.num_audio_tokens,
+        skipped,
       )
       params = run_stage(graphdef, params, saved, metrics)
     _evaluate(config, graphdef, params, tokenizer, test_set, stage, metrics)
@@ -209,9 +226,11 @@ class _StageRun:
     mesh: Mesh,
     last_step: int,
     audio_tokens: int,
+    skipped: Skipped,
   ):
     self.config, self.stage, self.mesh = config, stage, mesh
-    self.last_step = last_step
+    self.last_step, self.skipped = last_step, skipped
+    self.host = (jax.process_index(), jax.process_count())
     self.schedule = stage.schedule(source.num_rows, config.data.batch_size)
     self.batches = Batches(
       source,
@@ -265,7 +284,7 @@ class _StageRun:
           previous = None
         saved.save(step, to_pure(state), iterator)
       with throughput.waiting():
-        batch = self._next(iterator)
+        batch = self._next(iterator, step)
       state, values = step_fn(state, frozen, batch, self.schedule)
       if previous is not None:
         self._report(step, previous, throughput, metrics)
@@ -277,9 +296,7 @@ class _StageRun:
 
   def _restore_or_start(self, trainable: nnx.State, saved: Checkpoints):
     """State and data iterator, resumed or new."""
-    iterator = iter(
-      self.batches.dataset(jax.process_index(), jax.process_count())
-    )
+    iterator = iter(self.batches.dataset(*self.host))
     if saved.latest_step() is None:
       key = jax.random.fold_in(
         jax.random.key(self.config.seed), self.stage.number
@@ -296,10 +313,12 @@ class _StageRun:
     )
     return state, iterator
 
-  def _next(self, iterator: Iterator) -> dict[str, jax.Array]:
-    """The next batch on the devices, [micro-batches, rows, ...]."""
+  def _next(self, iterator: Iterator, step: int) -> dict[str, jax.Array]:
+    """Batch `step` on the devices, [micro-batches, rows, ...]."""
     num_micro = self.config.data.micro_batches
     batch = next(iterator)
+    rows = self.batches.skipped(step, batch, *self.host)
+    self.skipped.tell(step + 1, rows)
     if not self.stage.audio:
       batch = {k: v for k, v in batch.items() if k != "pcm"}
     cut = lambda x: np.reshape(x, (num_micro, -1, *x.shape[1:]))
@@ -320,10 +339,14 @@ class _StageRun:
     """Writes a step's metrics; every `log_every` steps also a line."""
     values = {k: float(v) for k, v in values.items()}
     values["lr"] = values.pop("learning_rate")
+    skipped = int(values.pop("skipped"))
+    if skipped:
+      values["skipped"] = skipped
     if step % self.config.log_every == 0 or step == self.last_step:
       values |= throughput.read()
       metrics.progress(self.stage.number, step, self.last_step, values)
     metrics.write(self.stage.number, step, values)
+    self.skipped.count(skipped, self.config.data.batch_size)
 
 
 def _evaluate(
