@@ -354,12 +354,12 @@ def _evaluate(
   graphdef: nnx.GraphDef,
   params: nnx.State,
   tokenizer: Tokenizer,
-  test_set: QuestionSource,
+  test_set: QuestionSource | None,
   stage: Stage,
   metrics: Metrics,
 ) -> None:
-  """The evaluation line at a stage's end."""
-  if not config.eval.stage_items:
+  """The evaluation line at a stage's end, where there are held-out clips."""
+  if not config.eval.stage_items or test_set is None:
     return
   result = held_out.evaluate(
     nnx.merge(graphdef, params),

@@ -13,6 +13,7 @@ from ltu_jax import main, metrics, train
 from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.config import ConfigError
 from ltu_jax.curriculum import CurriculumError, Stage
+from ltu_jax.data import prepare
 from ltu_jax.data.question_index import QuestionIndex
 from ltu_jax.data.question_source import QuestionSource
 from ltu_jax.train_state import PartitionError
@@ -57,6 +58,24 @@ def test_a_run_leaves_everything(whole):
     assert (whole / name).stat().st_size > 100
   for stage in range(3):
     assert (whole / f"checkpoints/stage{stage}/3").is_dir()
+
+
+def test_a_data_set_may_have_no_test_split(
+  sounds, tmp_path, monkeypatch, capsys
+):
+  config = tiny(sounds)
+  config.stages = {"stage1": config.stages.stage1.to_dict()}
+  config.eval.update(stage_items=4, final_items=4)
+  both = prepare.open_splits
+  monkeypatch.setattr(
+    prepare, "open_splits", lambda data: (both(data)[0], None)
+  )
+  train.run(config, str(tmp_path))
+  assert "held out:" not in capsys.readouterr().out
+  report = json.loads((tmp_path / "report.json").read_text())
+  assert report["stages"][0]["steps"] == 3 and report["held_out"] is None
+  assert (tmp_path / "report.md").read_text().count("has no test split") == 1
+  assert (tmp_path / "curves.png").stat().st_size > 100
 
 
 def test_stages_train_only_their_part(whole, sounds):
