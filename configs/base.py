@@ -60,6 +60,11 @@ def get_config() -> ml_collections.ConfigDict:
     # Share of the rows that lose their audio, and so teach the model to answer
     # without; the published training has none.
     "drop_audio": 0.0,
+    # A question whose clip cannot be read is skipped: it trains nothing, and
+    # WORKDIR/unreadable.jsonl has the clip. Where they are more than this share
+    # of a stage's rows so far (and ten rows, or all), the run stops; 0 stops it
+    # at the first, 1 never.
+    "max_unreadable": 0.01,
     # Threads that decode clips and make rows.
     "num_threads": 8,
   }

@@ -128,6 +128,10 @@ def check(config: ml_collections.ConfigDict, num_devices: int) -> None:
   for name in ("batch_size", "micro_batches", "max_tokens", "num_threads"):
     if data[name] < 1:
       problems.append(f"config.data.{name} is {data[name]}; it must be >= 1")
+  if not 0 <= data.max_unreadable <= 1:
+    problems.append(
+      f"config.data.max_unreadable is {data.max_unreadable}; it must be in 0..1"
+    )
   rows = data.batch_size // max(1, data.micro_batches)
   if rows * data.micro_batches != data.batch_size:
     problems.append(

@@ -30,6 +30,8 @@ class Stage:
     number: 1..4 of the paper; 0 for a stage that makes the base weights.
     name: for tables and plots.
     tasks: task names of the questions; empty for all.
+    datasets: names of the data sets that the questions' clips are of; empty for
+      all.
     trainable: regexes on parameter paths; each must match something.
     peak_lr: learning rate at the end of the warm-up.
     epochs: passes over the stage's questions; ignored where `steps` is set.
@@ -44,6 +46,7 @@ class Stage:
   number: int
   name: str
   tasks: tuple[str, ...] = ()
+  datasets: tuple[str, ...] = ()
   trainable: tuple[str, ...] = AUDIO_AND_ADAPTERS
   peak_lr: float = 1e-4
   epochs: float = 1.0

@@ -1,4 +1,4 @@
-"""What a run reports: metrics.jsonl, TensorBoard, progress lines, a table.
+"""What a run reports: metrics.jsonl, TensorBoard, progress lines.
 
 TensorBoard's event files are written with TensorBoard's own record writer and
 protocol buffers, which need no TensorFlow; clu.metric_writers and TensorBoard's
@@ -6,7 +6,6 @@ EventFileWriter import TensorFlow where it is installed, and training must not.
 """
 
 import contextlib
-import dataclasses
 import json
 import math
 import os
@@ -14,7 +13,7 @@ import pathlib
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import TextIO
 
 from tensorboard.compat.proto import event_pb2, summary_pb2
@@ -230,74 +229,6 @@ def duration(seconds: float) -> str:
   if seconds < 86400:
     return f"{seconds // 3600}h{seconds % 3600 // 60:02d}m"
   return f"{seconds // 86400}d{seconds % 86400 // 3600:02d}h"
-
-
-@dataclasses.dataclass(frozen=True)
-class ParameterRow:
-  """A line of the start-up table.
-
-  Attributes:
-    group: Module group, such as "encoder".
-    trainable: Whether this stage trains it.
-    count: Number of parameters.
-    num_bytes: Their size in all, over all devices, in bytes.
-    dtype: Name of their dtype.
-    sharding: How they lie on the mesh, as text.
-  """
-
-  group: str
-  trainable: bool
-  count: int
-  num_bytes: int
-  dtype: str
-  sharding: str
-
-
-def parameter_table(rows: Sequence[ParameterRow]) -> str:
-  """Renders the start-up table, with totals of what is trained and frozen.
-
-  Args:
-    rows: In the order to show.
-
-  Returns:
-    Aligned text of several lines; no newline at the end.
-  """
-  cells = [("module", "", "parameters", "bytes", "dtype", "sharding")]
-  for row in rows:
-    kind = "trainable" if row.trainable else "frozen"
-    cells.append(
-      (
-        row.group,
-        kind,
-        f"{row.count:,}",
-        _size(row.num_bytes),
-        row.dtype,
-        row.sharding,
-      )
-    )
-  for kind, trainable in (("trainable", True), ("frozen", False)):
-    of_kind = [row for row in rows if row.trainable == trainable]
-    count = sum(row.count for row in of_kind)
-    num_bytes = sum(row.num_bytes for row in of_kind)
-    cells.append(("total", kind, f"{count:,}", _size(num_bytes), "", ""))
-  widths = [max(len(row[i]) for row in cells) for i in range(6)]
-  lines = []
-  for row in cells:
-    aligned = [
-      cell.rjust(width) if i in (2, 3) else cell.ljust(width)
-      for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]
-    lines.append("  ".join(aligned).rstrip())
-  return "\n".join(lines)
-
-
-def _size(num_bytes: float) -> str:
-  """Renders bytes with a decimal unit: 0 B, 1.5 kB, 13.5 GB."""
-  for unit in ("B", "kB", "MB", "GB"):
-    if num_bytes < 1000:
-      return f"{num_bytes:.0f} B" if unit == "B" else f"{num_bytes:.1f} {unit}"
-    num_bytes /= 1000
-  return f"{num_bytes:.1f} TB"
 
 
 def _number(name: str, value: object) -> int | float:

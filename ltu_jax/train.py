@@ -9,7 +9,6 @@ starts from, first that applies:
   4. or ones drawn from the seed.
 """
 
-import math
 import pathlib
 import time
 from collections.abc import Iterator, Sequence
@@ -21,34 +20,23 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ltu_jax import base
+from ltu_jax import base, parameter_table
 from ltu_jax import config as config_lib
 from ltu_jax.audio.decode import AudioError
 from ltu_jax.checkpoint import CheckpointError, Checkpoints
 from ltu_jax.curriculum import CurriculumError, Stage
 from ltu_jax.data import prepare
 from ltu_jax.data.openaqa import Batches
-from ltu_jax.data.question_source import QuestionSource
+from ltu_jax.data.question_source import QuestionSource, RecordError
 from ltu_jax.data.tokenizer import (
   SentencePieceTokenizer,
   Tokenizer,
   load_tokenizer,
 )
 from ltu_jax.evaluate import held_out, report
-from ltu_jax.metrics import (
-  Metrics,
-  ParameterRow,
-  Throughput,
-  duration,
-  parameter_table,
-)
+from ltu_jax.metrics import Metrics, Throughput, duration
 from ltu_jax.models.ltu import abstract
-from ltu_jax.sharding import (
-  ShardingError,
-  batch_sharding,
-  make_mesh,
-  path_name,
-)
+from ltu_jax.sharding import ShardingError, batch_sharding, make_mesh
 from ltu_jax.train_state import (
   PartitionError,
   abstract_params,
@@ -57,6 +45,7 @@ from ltu_jax.train_state import (
   split_params,
 )
 from ltu_jax.train_step import make_train_step
+from ltu_jax.unreadable import Skipped, UnreadableError
 from ltu_jax.workdir import (
   Workdir,
   from_pure,
@@ -75,6 +64,8 @@ USER_ERRORS = (
   ShardingError,
   PartitionError,
   prepare.PrepareError,
+  RecordError,
+  UnreadableError,
 )
 """Errors whose message is all a user needs; main prints them in one line."""
 
@@ -89,6 +80,7 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
   Raises:
     ConfigError: the config cannot be run, or is not the folder's.
     CheckpointError: what is in the folder cannot be used.
+    UnreadableError: too many clips cannot be read.
   """
   start = time.time()
   config_lib.check(config, jax.device_count())
@@ -108,7 +100,7 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
 
   metrics = None
   for stage in stages:
-    part = train_set.select(tasks=stage.tasks or None)
+    part = _questions(train_set, stage)
     last = stage.last_step(part.num_rows, config.data.batch_size)
     with Checkpoints(
       folder.checkpoints(stage),
@@ -128,8 +120,21 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
           resume=(stage.number, done),
           enabled=jax.process_index() == 0,
         )
+      skipped = Skipped(
+        folder.root,
+        stage.number,
+        config.data.max_unreadable,
+        jax.process_index(),
+      )
       run_stage = _StageRun(
-        config, stage, part, tokenizer, mesh, last, cfg.num_audio_tokens
+        config,
+        stage,
+        part,
+        tokenizer,
+        mesh,
+        last,
+        cfg.num_audio_tokens,
+        skipped,
       )
       params = run_stage(graphdef, params, saved, metrics)
     _evaluate(config, graphdef, params, tokenizer, test_set, stage, metrics)
@@ -160,13 +165,22 @@ def _validate(
   params = abstract_params(config_lib.model_config(config), mesh)
   for stage in stages:
     split_params(params, stage.trainable)
+    part = _questions(source, stage)
+    stage.last_step(part.num_rows, config.data.batch_size)
+
+
+def _questions(source: QuestionSource, stage: Stage) -> QuestionSource:
+  """The questions of a stage; an error names the field that asks in vain."""
+  part, chosen = source, {}
+  for field in ("tasks", "datasets"):
+    chosen[field] = getattr(stage, field) or None
     try:
-      part = source.select(tasks=stage.tasks or None)
+      part = source.select(**chosen)
     except ValueError as error:
       raise config_lib.ConfigError(
-        f"config.stages.stage{stage.number}.tasks: {error}"
+        f"config.stages.stage{stage.number}.{field}: {error}"
       ) from error
-    stage.last_step(part.num_rows, config.data.batch_size)
+  return part
 
 
 def _adopt_base(config: ml_collections.ConfigDict) -> None:
@@ -212,9 +226,11 @@ class _StageRun:
     mesh: Mesh,
     last_step: int,
     audio_tokens: int,
+    skipped: Skipped,
   ):
     self.config, self.stage, self.mesh = config, stage, mesh
-    self.last_step = last_step
+    self.last_step, self.skipped = last_step, skipped
+    self.host = (jax.process_index(), jax.process_count())
     self.schedule = stage.schedule(source.num_rows, config.data.batch_size)
     self.batches = Batches(
       source,
@@ -243,7 +259,9 @@ class _StageRun:
     config, stage = self.config, self.stage
     trainable, frozen = split_params(params, stage.trainable)
     metrics.print(f"\nstage {stage.number}: {stage.name}")
-    metrics.print(parameter_table(_rows(trainable, frozen)))
+    metrics.print(
+      parameter_table.render(parameter_table.rows(trainable, frozen))
+    )
     step_fn = make_train_step(
       graphdef,
       trainable,
@@ -266,7 +284,7 @@ class _StageRun:
           previous = None
         saved.save(step, to_pure(state), iterator)
       with throughput.waiting():
-        batch = self._next(iterator)
+        batch = self._next(iterator, step)
       state, values = step_fn(state, frozen, batch, self.schedule)
       if previous is not None:
         self._report(step, previous, throughput, metrics)
@@ -278,9 +296,7 @@ class _StageRun:
 
   def _restore_or_start(self, trainable: nnx.State, saved: Checkpoints):
     """State and data iterator, resumed or new."""
-    iterator = iter(
-      self.batches.dataset(jax.process_index(), jax.process_count())
-    )
+    iterator = iter(self.batches.dataset(*self.host))
     if saved.latest_step() is None:
       key = jax.random.fold_in(
         jax.random.key(self.config.seed), self.stage.number
@@ -297,10 +313,12 @@ class _StageRun:
     )
     return state, iterator
 
-  def _next(self, iterator: Iterator) -> dict[str, jax.Array]:
-    """The next batch on the devices, [micro-batches, rows, ...]."""
+  def _next(self, iterator: Iterator, step: int) -> dict[str, jax.Array]:
+    """Batch `step` on the devices, [micro-batches, rows, ...]."""
     num_micro = self.config.data.micro_batches
     batch = next(iterator)
+    rows = self.batches.skipped(step, batch, *self.host)
+    self.skipped.tell(step + 1, rows)
     if not self.stage.audio:
       batch = {k: v for k, v in batch.items() if k != "pcm"}
     cut = lambda x: np.reshape(x, (num_micro, -1, *x.shape[1:]))
@@ -321,36 +339,14 @@ class _StageRun:
     """Writes a step's metrics; every `log_every` steps also a line."""
     values = {k: float(v) for k, v in values.items()}
     values["lr"] = values.pop("learning_rate")
+    skipped = int(values.pop("skipped"))
+    if skipped:
+      values["skipped"] = skipped
     if step % self.config.log_every == 0 or step == self.last_step:
       values |= throughput.read()
       metrics.progress(self.stage.number, step, self.last_step, values)
     metrics.write(self.stage.number, step, values)
-
-
-def _rows(trainable: nnx.State, frozen: nnx.State) -> list[ParameterRow]:
-  """Lines of the start-up table: by module, adapters apart."""
-  groups: dict[tuple, list] = {}
-  for part, is_trainable in ((trainable, True), (frozen, False)):
-    for path, variable in nnx.to_flat_state(part):
-      name, value = path_name(path), variable.get_value()
-      kind = path[0] + (" lora" if "/lora_" in name else "")
-      groups.setdefault((kind, is_trainable), []).append(value)
-  rows = []
-  for (kind, is_trainable), values in sorted(
-    groups.items(), key=lambda item: (not item[0][1], item[0][0])
-  ):
-    axes = {a for v in values for a in v.sharding.spec if a is not None}
-    rows.append(
-      ParameterRow(
-        kind,
-        is_trainable,
-        sum(math.prod(v.shape) for v in values),
-        sum(math.prod(v.shape) * v.dtype.itemsize for v in values),
-        "/".join(sorted({str(v.dtype) for v in values})),
-        "over " + ", ".join(sorted(map(str, axes))) if axes else "replicated",
-      )
-    )
-  return rows
+    self.skipped.count(skipped, self.config.data.batch_size)
 
 
 def _evaluate(
@@ -358,12 +354,12 @@ def _evaluate(
   graphdef: nnx.GraphDef,
   params: nnx.State,
   tokenizer: Tokenizer,
-  test_set: QuestionSource,
+  test_set: QuestionSource | None,
   stage: Stage,
   metrics: Metrics,
 ) -> None:
-  """The evaluation line at a stage's end."""
-  if not config.eval.stage_items:
+  """The evaluation line at a stage's end, where there are held-out clips."""
+  if not config.eval.stage_items or test_set is None:
     return
   result = held_out.evaluate(
     nnx.merge(graphdef, params),

@@ -169,7 +169,8 @@ def make_train_step(
   Returns:
     step(state, frozen, batch, schedule) -> (state, metrics), donating the
     state; batch leaves are [A, B, ...]; metrics are float32 scalars: loss,
-    grad_norm (before clipping), learning_rate, targets.
+    grad_norm (before clipping), learning_rate, targets, skipped (rows that are
+    padding alone, over all hosts).
   """
   tx = optim.adam()
 
@@ -196,6 +197,7 @@ def make_train_step(
       "grad_norm": norm,
       "learning_rate": rate,
       "targets": targets,
+      "skipped": _count_padding_rows(batch["segment_ids"]),
     }
     return new, metrics
 
@@ -216,3 +218,8 @@ def make_train_step(
       return jitted(state, frozen, batch, schedule)
 
   return run
+
+
+def _count_padding_rows(segment_ids: jax.Array) -> jax.Array:
+  """Counts the rows [..., T] without a question, as float32."""
+  return jnp.sum(jnp.all(segment_ids == 0, axis=-1), dtype=jnp.float32)

@@ -5,6 +5,7 @@ WORKDIR/tokenizer.*         the tokenizer
 WORKDIR/pretrained          link to the base folder of config.base, if any
 WORKDIR/base                start weights that were drawn, saved once
 WORKDIR/checkpoints/stageN  the trainable part of stage N, per step
+WORKDIR/unreadable.jsonl    clips that were skipped, if any
 WORKDIR/metrics.jsonl, tensorboard, report.json, report.md, curves.png
 
 A model is what was drawn and the pretrained parts, with the trained part of
@@ -39,7 +40,14 @@ from ltu_jax.train_state import (
   split_parts,
 )
 
-_FREE = ("log_every", "checkpoint_every", "keep_checkpoints", "eval", "mesh")
+_FREE = (
+  "log_every",
+  "checkpoint_every",
+  "keep_checkpoints",
+  "eval",
+  "mesh",
+  "data.max_unreadable",
+)
 """Fields that may change when a run goes on: they do not change what it
 learns."""
 
@@ -122,9 +130,11 @@ class Workdir:
     """
     if not self.config.exists():
       return
-    keep = lambda c: {k: v for k, v in c.items() if k not in _FREE}
     old, new = self.read_config(), json.loads(config.to_json())
-    if lines := config_lib.differences(keep(old), keep(new)):
+    # A line is "config.a.b: 1 -> 2"; a field may have others below it.
+    free = tuple(f"config.{name}{end}" for name in _FREE for end in ":.")
+    lines = config_lib.differences(old, new)
+    if lines := [line for line in lines if not line.startswith(free)]:
       raise config_lib.ConfigError(
         f"{self.root} is of a run with another config:\n  "
         + "\n  ".join(lines)

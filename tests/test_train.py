@@ -12,7 +12,10 @@ import made_up_sounds
 from ltu_jax import main, metrics, train
 from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.config import ConfigError
-from ltu_jax.curriculum import CurriculumError
+from ltu_jax.curriculum import CurriculumError, Stage
+from ltu_jax.data import prepare
+from ltu_jax.data.question_index import QuestionIndex
+from ltu_jax.data.question_source import QuestionSource
 from ltu_jax.train_state import PartitionError
 from ltu_jax.workdir import load_trained
 from tiny_run import tiny
@@ -55,6 +58,24 @@ def test_a_run_leaves_everything(whole):
     assert (whole / name).stat().st_size > 100
   for stage in range(3):
     assert (whole / f"checkpoints/stage{stage}/3").is_dir()
+
+
+def test_a_data_set_may_have_no_test_split(
+  sounds, tmp_path, monkeypatch, capsys
+):
+  config = tiny(sounds)
+  config.stages = {"stage1": config.stages.stage1.to_dict()}
+  config.eval.update(stage_items=4, final_items=4)
+  both = prepare.open_splits
+  monkeypatch.setattr(
+    prepare, "open_splits", lambda data: (both(data)[0], None)
+  )
+  train.run(config, str(tmp_path))
+  assert "held out:" not in capsys.readouterr().out
+  report = json.loads((tmp_path / "report.json").read_text())
+  assert report["stages"][0]["steps"] == 3 and report["held_out"] is None
+  assert (tmp_path / "report.md").read_text().count("has no test split") == 1
+  assert (tmp_path / "curves.png").stat().st_size > 100
 
 
 def test_stages_train_only_their_part(whole, sounds):
@@ -147,7 +168,8 @@ def test_another_config_on_the_same_workdir_is_refused(whole, sounds):
     ({"model.llama.heads": 3}, ConfigError, "model.llama.*kv_heads"),
     ({"stages.stage1.warmup_steps": 9}, CurriculumError, "stage1.warmup_steps"),
     ({"stages.stage1.trainable": ("^projektor/",)}, PartitionError, "projekt"),
-    ({"stages.stage1.tasks": ("singing",)}, ConfigError, "stage1.*singing"),
+    ({"stages.stage1.tasks": ("singing",)}, ConfigError, "1.tasks:.*singing"),
+    ({"stages.stage2.datasets": ("vgg",)}, ConfigError, "2.datasets:.*'vgg'"),
     ({"tokenizer.model": "none.model"}, ConfigError, "none.model"),
     ({"base": "nowhere"}, CheckpointError, "nowhere"),
   ],
@@ -160,6 +182,33 @@ def test_bad_config_is_one_clear_error(sounds, tmp_path, change, error, words):
     train.run(config, str(tmp_path / "run"))
   # The same folder takes the mended config.
   assert not (tmp_path / "run/config.json").exists()
+
+
+KINDS = (("caption", "vgg"), ("caption", "audiocaps"), ("cla_label", "vgg"))
+
+
+@pytest.mark.parametrize(
+  "fields, clips",
+  [
+    ({}, [0, 1, 2]),
+    ({"tasks": ("caption",)}, [0, 1]),
+    ({"datasets": ("vgg",)}, [0, 2]),
+    ({"tasks": ("caption",), "datasets": ("vgg",)}, [0]),
+  ],
+)
+def test_a_stage_takes_questions_by_task_and_data_set(fields, clips):
+  index = QuestionIndex.make([[kind] for kind in KINDS])
+  source = QuestionSource([None] * 3, index)
+  part = train._questions(source, Stage(2, "", **fields))
+  assert part.index.clip.tolist() == clips
+
+
+def test_a_stage_that_leaves_no_question_names_both():
+  index = QuestionIndex.make([[kind] for kind in KINDS])
+  stage = Stage(2, "", tasks=("cla_label",), datasets=("audiocaps",))
+  words = r"stage2\.datasets: no question is left of .*cla_label.*audiocaps"
+  with pytest.raises(ConfigError, match=words):
+    train._questions(QuestionSource([None] * 3, index), stage)
 
 
 def test_ask_says_how_to_train(tmp_path):

@@ -7,10 +7,19 @@ import pytest
 from flax import nnx
 
 import golden_data
+from ltu_jax import optim
 from ltu_jax.audio.augment import Augment
 from ltu_jax.audio.fbank import CLIP_SAMPLES, log_mel
-from ltu_jax.train_state import split_params
-from ltu_jax.train_step import features, gradients, loss_sum
+from ltu_jax.data.openaqa import padding_row
+from ltu_jax.data.tokenizer import SentencePieceTokenizer
+from ltu_jax.sharding import make_mesh
+from ltu_jax.train_state import new_state, split_params
+from ltu_jax.train_step import (
+  features,
+  gradients,
+  loss_sum,
+  make_train_step,
+)
 
 TRAINABLE = ("^encoder/", "^projector/", "lora_")
 
@@ -85,6 +94,51 @@ def test_row_without_samples_has_no_audio():
   silent = [loss(model, b)[0] for b in (last, text, other)]
   # The audio positions are masked or absent: another order of summation.
   np.testing.assert_allclose(silent, silent[0], rtol=1e-5)
+
+
+def test_padding_rows_change_nothing():
+  """Rows of clips that cannot be read, among others and alone."""
+  graphdef, trainable, frozen = parts()
+  batch = pcm_batch(3)
+  spm = SentencePieceTokenizer(golden_data.GOLDEN / "tiny_spm.model")
+  padding = padding_row(spm, max_tokens=batch["tokens"].shape[1])
+  padded = {
+    key: np.stack([padding[key], *value[:2], padding[key], value[2]])
+    for key, value in batch.items()
+  }
+  alone = {key: np.stack([value] * 2) for key, value in padding.items()}
+  one = lambda b: jax.tree.map(lambda x: x[None], b)
+  for audio in (True, False):
+    keep = lambda b, audio=audio: one(
+      {k: v for k, v in b.items() if audio or k != "pcm"}
+    )
+    grad = jax.jit(lambda b: gradients(graphdef, trainable, frozen, b, None))
+    (g1, l1, n1), (g2, l2, n2) = grad(keep(batch)), grad(keep(padded))
+    assert n1 == n2 > 0
+    # Float32 in another order of summation; losses near 7, gradients up to
+    # 0.2.
+    np.testing.assert_allclose(l1, l2, rtol=1e-6)
+    for a, b in zip(jax.tree.leaves(g1), jax.tree.leaves(g2), strict=True):
+      np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
+    assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(g2)) > 1e-2
+    g0, l0, n0 = grad(keep(alone))
+    assert l0 == n0 == 0
+    assert all((g == 0).all() for g in jax.tree.leaves(g0))
+
+
+def test_the_step_counts_padding_rows():
+  graphdef, trainable, frozen = parts()
+  mesh = make_mesh({}, jax.devices()[:1])
+  step = make_train_step(graphdef, trainable, frozen, mesh)
+  text = {k: v for k, v in pcm_batch(3).items() if k != "pcm"}
+  text["segment_ids"][0] = 0
+  text["loss_weights"][0] = 0
+  batch = jax.tree.map(lambda x: np.stack([x, x[[0, 0, 1]]]), text)
+  schedule = optim.Schedule(1e-3, 1, 2)
+  copy = jax.tree.map(jnp.copy, trainable)
+  state = new_state(copy, jax.random.key(0), mesh)
+  _, metrics = step(state, frozen, batch, schedule)
+  assert metrics["skipped"] == 3
 
 
 def test_augmentation_needs_a_key():

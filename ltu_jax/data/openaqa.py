@@ -2,18 +2,24 @@
 
 The order depends on the seed alone, not on the number of hosts or threads: rows
 are shuffled globally, anew for each epoch, and host h of H takes rows h, h + H,
-... of that one order. Where a run stands is one number.
+... of that one order. Where a run stands is one number. A question whose clip
+cannot be read becomes a row of padding in its place, so that this stays so.
 
 Letters: B rows of a host's batch, T tokens of a row, N samples of a clip.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 import grain
 import numpy as np
 
 from ltu_jax.audio.decode import SAMPLE_RATE, AudioError, decode
-from ltu_jax.data.question_source import Question, QuestionSource
+from ltu_jax.data.question_source import (
+  Question,
+  QuestionSource,
+  RecordError,
+)
 from ltu_jax.data.tokenizer import MAX_TOKENS, Tokenizer, tokenize_example
 
 CLIP_SAMPLES = 164080
@@ -41,7 +47,7 @@ def load_pcm(question: Question) -> tuple[np.ndarray, int]:
     AudioError: If the clip cannot be decoded or is shorter than one frame;
       names the clip.
   """
-  name = f"clip {question.clip_id!r}"
+  name = _name(question)
   seconds = CLIP_SAMPLES / SAMPLE_RATE
   samples = decode(question.audio, name, max_seconds=seconds)
   if len(samples) < MIN_SAMPLES:
@@ -87,7 +93,7 @@ def make_row(
   tokens, loss_weights = tokenize_example(
     tokenizer,
     question.instruction,
-    "",
+    question.input,
     question.output,
     max_tokens=max_tokens,
     train_on_inputs=train_on_inputs,
@@ -102,6 +108,45 @@ def make_row(
     "segment_ids": np.pad(np.ones(n, np.int32), pad),
     "loss_weights": np.pad(loss_weights, pad),
   }
+
+
+def padding_row(
+  tokenizer: Tokenizer, *, max_tokens: int = MAX_TOKENS
+) -> dict[str, np.ndarray]:
+  """Returns a row that no loss or gradient comes from.
+
+  Its form is that of `make_row`; it has no audio, no question (`segment_ids`
+  are all 0, which no other row's are) and no target.
+
+  Args:
+    tokenizer: Gives the id of padding.
+    max_tokens: T.
+  """
+  return {
+    "pcm": np.zeros(CLIP_SAMPLES, np.int16),
+    "num_samples": np.int32(0),
+    "tokens": np.full(max_tokens, tokenizer.pad_id, np.int32),
+    "positions": np.zeros(max_tokens, np.int32),
+    "segment_ids": np.zeros(max_tokens, np.int32),
+    "loss_weights": np.zeros(max_tokens, np.float32),
+  }
+
+
+@dataclasses.dataclass(frozen=True)
+class Unreadable:
+  """A row that was skipped, as its clip cannot be read.
+
+  Attributes:
+    row: Row number of the question.
+    clip: Record number of the clip.
+    clip_id: Its name; "" where not even that can be read.
+    reason: What is wrong.
+  """
+
+  row: int
+  clip: int
+  clip_id: str
+  reason: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +167,8 @@ class Batches:
     num_threads: Threads that each make a batch ahead; 0 makes them when asked.
       Decoding a clip lets other threads run. Each holds a batch (B * 328 kB),
       and as many wait.
+    unreadable: What could not be read so far, by row number; the threads write
+      it, each row once and always the same.
   """
 
   source: QuestionSource
@@ -135,6 +182,9 @@ class Batches:
   drop_audio: float = 0.0
   audio_tokens: int = AUDIO_TOKENS
   num_threads: int = 4
+  unreadable: dict[int, Unreadable] = dataclasses.field(
+    default_factory=dict, init=False, compare=False
+  )
 
   def __post_init__(self):
     """Checks what would otherwise fail far from its cause."""
@@ -156,7 +206,8 @@ class Batches:
 
     Returns:
       Batches of B = batch_size / hosts rows, the keys of `make_row` with a
-      first axis B.
+      first axis B. A row that cannot be read is a `padding_row`; `skipped`
+      tells which they are.
 
     Raises:
       ValueError: If the hosts cannot share the batch evenly.
@@ -185,6 +236,27 @@ class Batches:
     order = self._order()
     return [order[i] for i in range(first, first + self.batch_size)]
 
+  def skipped(
+    self,
+    step: int,
+    batch: Mapping[str, np.ndarray],
+    host: int = 0,
+    hosts: int = 1,
+  ) -> list[Unreadable]:
+    """Returns what could not be read of a host's batch `step` (from 0).
+
+    Args:
+      step: Which batch of the stream it is.
+      batch: A batch that an iterator of this object gave.
+      host: The host that it was made for.
+      hosts: How many share each batch.
+    """
+    places = np.flatnonzero(~np.any(batch["segment_ids"], axis=-1))
+    if not places.size:  # nearly always
+      return []
+    rows = self.rows(step)[host::hosts]
+    return [self.unreadable[rows[place]] for place in places]
+
   def _order(self) -> grain.MapDataset[int]:
     """Returns the row numbers in the order of training, without end."""
     rows = grain.MapDataset.range(self.source.num_rows)
@@ -193,11 +265,32 @@ class Batches:
   def _load(self, row: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Makes the row of a row number; `rng` belongs to its place."""
     is_dropped = self.drop_audio > 0 and rng.random() < self.drop_audio
-    return make_row(
-      self.source[row],
-      self.tokenizer,
-      max_tokens=self.max_tokens,
-      train_on_inputs=self.train_on_inputs,
-      with_audio=not (self.text_only or is_dropped),
-      audio_tokens=self.audio_tokens,
-    )
+    try:
+      question = self.source[row]
+    except RecordError as error:
+      return self._skip(row, error.clip, error.clip_id, error.reason)
+    try:
+      return make_row(
+        question,
+        self.tokenizer,
+        max_tokens=self.max_tokens,
+        train_on_inputs=self.train_on_inputs,
+        with_audio=not (self.text_only or is_dropped),
+        audio_tokens=self.audio_tokens,
+      )
+    except AudioError as error:
+      # The error names the clip in its own words.
+      reason = str(error).removeprefix(f"{_name(question)}: ")
+      return self._skip(row, question.clip, question.clip_id, reason)
+
+  def _skip(
+    self, row: int, clip: int, clip_id: str, reason: str
+  ) -> dict[str, np.ndarray]:
+    """Notes what cannot be read; returns the row that takes its place."""
+    self.unreadable[row] = Unreadable(row, clip, clip_id, reason)
+    return padding_row(self.tokenizer, max_tokens=self.max_tokens)
+
+
+def _name(question: Question) -> str:
+  """What errors call a question's clip."""
+  return f"clip {question.clip_id!r}"

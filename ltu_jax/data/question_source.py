@@ -15,9 +15,39 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
+from google.protobuf.message import DecodeError
 
 from ltu_jax.data import question_index
 from ltu_jax.data.question_index import QuestionIndex
+
+_READ_ERRORS = (RuntimeError, DecodeError, ValueError)
+"""What reading a damaged record raises, found by damaging record files.
+
+ArrayRecord gives RuntimeError for a wrong checksum and for a file that is cut
+or gone, and for some cut files an empty record. Parsing gives DecodeError for
+what is no Example, and ValueError for one that lacks a feature (an empty record
+too).
+"""
+
+
+class RecordError(ValueError):
+  """A clip's record that cannot be read; the message names it and says why.
+
+  Attributes:
+    clip: Record number of the clip.
+    clip_id: Its name; "" where not even that can be read.
+    reason: What is wrong.
+  """
+
+  def __init__(self, clip: int, clip_id: str, reason: str):
+    """Keeps what is known."""
+    super().__init__(clip, clip_id, reason)
+    self.clip, self.clip_id, self.reason = clip, clip_id, reason
+
+  def __str__(self) -> str:
+    """The message."""
+    name = f" ({self.clip_id!r})" if self.clip_id else ""
+    return f"record {self.clip}{name}: {self.reason}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +59,7 @@ class Question:
     clip_id: Name of the clip.
     audio: Bytes of the clip's sound file, FLAC at 16 kHz.
     instruction: The question.
+    input: More text of the question; empty in most.
     output: The answer.
     task: Kind of question, such as `cla_label`.
     dataset: Where the clip comes from, such as `as_strong_train`.
@@ -41,6 +72,7 @@ class Question:
   output: str
   task: str
   dataset: str
+  input: str = ""
 
 
 class QuestionSource(Sequence[Question]):
@@ -49,7 +81,7 @@ class QuestionSource(Sequence[Question]):
   Attributes:
     clips: The records, one a clip: any random-access sequence of mappings with
       `id` and `audio` (bytes) and `questions` (a mapping of lists of bytes:
-      `instruction`, `output`).
+      `instruction`, `output`, and `input` where questions have more text).
     index: Which questions are in, in row order.
   """
 
@@ -59,11 +91,14 @@ class QuestionSource(Sequence[Question]):
     Raises:
       ValueError: If the index names a record that does not exist.
     """
-    if len(index.clip) and not 0 <= index.clip.max() < len(clips):
-      raise ValueError(
-        f"the question index names clip {index.clip.max()} and there are"
-        f" {len(clips)}: it belongs to other records"
-      )
+    # Checked here, as ArrayRecord gives a ValueError for a wrong number, which
+    # is no damage of the record.
+    for clip in (index.clip.min(), index.clip.max()) if len(index.clip) else ():
+      if not 0 <= clip < len(clips):
+        raise ValueError(
+          f"the question index names clip {clip} and there are {len(clips)}:"
+          " it belongs to other records"
+        )
     self.clips = clips
     self.index = index
 
@@ -124,27 +159,39 @@ class QuestionSource(Sequence[Question]):
     """Reads the record of a question's clip.
 
     Raises:
+      RecordError: If the record cannot be read.
       IndexError: If there is no such row, or its record has no such question.
     """
     index = self.index
     clip, place = int(index.clip[row]), int(index.question[row])
-    record = self.clips[clip]
-    clip_id = _text(record["id"])
-    instructions = record["questions"]["instruction"]
-    if place >= len(instructions):
+    record = self._record(clip)
+    clip_id = _text(record["id"], clip)
+    questions = record["questions"]
+    count = len(questions["instruction"])
+    if place >= count:
       raise IndexError(
-        f"clip {clip_id!r} has {len(instructions)} questions and the index"
-        f" names question {place}: it belongs to other records"
+        f"clip {clip_id!r} has {count} questions and the index names question"
+        f" {place}: it belongs to other records"
       )
+    text = lambda key: _text(questions[key][place], clip, clip_id)
     return Question(
       clip=clip,
       clip_id=clip_id,
       audio=record["audio"],
-      instruction=_text(instructions[place]),
-      output=_text(record["questions"]["output"][place]),
+      instruction=text("instruction"),
+      input=text("input") if "input" in questions else "",
+      output=text("output"),
       task=index.tasks[index.task[row]],
       dataset=index.datasets[index.dataset[row]],
     )
+
+  def _record(self, clip: int) -> Mapping[str, Any]:
+    """Reads a record; the one place where the readers' errors are known."""
+    try:
+      return self.clips[clip]
+    except _READ_ERRORS as error:
+      reason = f"cannot be read ({type(error).__name__}: {error})"
+      raise RecordError(clip, "", reason) from error
 
   def describe(self, row: int) -> dict[str, str | int]:
     """Returns what a row is, in words, for logs and for finding a bad clip."""
@@ -153,6 +200,10 @@ class QuestionSource(Sequence[Question]):
     return {"row": row, **question}
 
 
-def _text(value: bytes | str) -> str:
-  """Returns text that TFDS gives as bytes."""
-  return value.decode() if isinstance(value, bytes) else value
+def _text(value: bytes | str, clip: int, clip_id: str = "") -> str:
+  """Returns text that TFDS gives as bytes; raises RecordError if it is none."""
+  try:
+    return value.decode() if isinstance(value, bytes) else value
+  except UnicodeDecodeError as error:
+    reason = f"holds a text that is no UTF-8 ({error})"
+    raise RecordError(clip, clip_id, reason) from error

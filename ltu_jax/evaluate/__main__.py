@@ -18,6 +18,7 @@ from ltu_jax.bundle import load_model
 from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.convert.tensors import ConversionError
 from ltu_jax.data import prepare
+from ltu_jax.data.question_source import RecordError
 from ltu_jax.evaluate import held_out, report
 
 _ERRORS = (
@@ -26,6 +27,7 @@ _ERRORS = (
   ConversionError,
   FileNotFoundError,
   prepare.PrepareError,
+  RecordError,
 )
 
 _MINI = {
@@ -72,7 +74,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _evaluate(args: argparse.Namespace) -> held_out.Result:
   """Loads model and clips, and asks."""
   trained = load_model(args.workdir, args.bundle)
-  _, test_set = prepare.open_splits(_data(args, trained.config))
+  data = _data(args, trained.config)
+  _, test_set = prepare.open_splits(data)
+  if test_set is None:
+    raise prepare.PrepareError(
+      f"{data['name']} has no test split: there are no held-out clips to ask"
+      " about"
+    )
   settings = held_out.Settings(args.items, _BATCH_SIZE, _MAX_NEW_TOKENS)
   return held_out.evaluate(trained.model, trained.tokenizer, test_set, settings)
 

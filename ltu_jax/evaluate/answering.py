@@ -40,7 +40,9 @@ def answerer(model: LTU, tokenizer: Tokenizer, max_new_tokens: int) -> Answer:
     answers = generate.generate(
       model,
       [
-        tokenizer.encode(build_prompt(q.instruction), bos=True, eos=False)
+        tokenizer.encode(
+          build_prompt(q.instruction, q.input), bos=True, eos=False
+        )
         for q in questions
       ],
       config=config,

@@ -237,10 +237,11 @@ class _Asker:
     Without sound and draws, the same words have the same answer: each wording
     is asked once.
     """
-    wordings = {item.question.instruction: item.question for item in items}
+    words = [(i.question.instruction, i.question.input) for i in items]
+    wordings = {w: i.question for w, i in zip(words, items, strict=True)}
     texts = self._ask("without audio", list(wordings.values()), False)
     answers = dict(zip(wordings, texts, strict=True))
-    return [answers[item.question.instruction] for item in items]
+    return [answers[w] for w in words]
 
   def _ask(
     self, kind: str, questions: Sequence[Question], with_audio: bool

@@ -32,13 +32,19 @@ _PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain")
 
 _SAMPLES = 5
 
+NO_TEST_SPLIT = (
+  "The data set has no test split: nothing was asked, and the losses above are"
+  " of training alone."
+)
+"""What the report says in place of held-out scores."""
+
 
 def final(
   root: pathlib.Path,
   config: Mapping[str, Any],
   model: LTU,
   tokenizer: Tokenizer,
-  test_set: QuestionSource,
+  test_set: QuestionSource | None,
 ) -> None:
   """Evaluates the trained model, prints and writes the report.
 
@@ -49,10 +55,16 @@ def final(
     config: The run's config.
     model: The trained model.
     tokenizer: Its tokenizer.
-    test_set: The held-out questions.
+    test_set: The held-out questions; None if there are none, which leaves the
+      losses.
   """
   items = config["eval"]["final_items"]
   if not items:
+    return
+  if test_set is None:
+    if jax.process_index() == 0:
+      stages = losses.read(root / "metrics.jsonl", config_lib.stages(config))
+      write(root, config, stages, None, [], NO_TEST_SPLIT)
     return
   print("\nevaluating on held-out clips ...", flush=True)
   settings = held_out.settings(config, items)
@@ -69,7 +81,7 @@ def write(
   root: pathlib.Path,
   config: Mapping[str, Any],
   stages: Sequence[StageCurve],
-  result: Result,
+  result: Result | None,
   asked: Sequence[Sample],
   split: str,
 ) -> None:
@@ -79,7 +91,7 @@ def write(
     root: The run's folder.
     config: The run's config.
     stages: The recorded losses.
-    result: The held-out scores.
+    result: The held-out scores; None if there are no held-out clips.
     asked: Clips to read.
     split: How test and training data are kept apart, in a sentence.
   """
@@ -100,7 +112,7 @@ def write(
     "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
     "split": split,
     "stages": [stage.as_json() for stage in stages],
-    "held_out": result.as_json(),
+    "held_out": result.as_json() if result else None,
     "samples": [vars(sample) for sample in asked],
     "config": _plain(config),
   }
@@ -112,7 +124,7 @@ def write(
 
 def render(
   stages: Sequence[StageCurve],
-  result: Result,
+  result: Result | None,
   asked: Sequence[Sample],
   split: str,
 ) -> str:
@@ -130,10 +142,13 @@ def render(
     _table(("stage", "steps", "first", "last", "mean of last 10 %"), loss_rows),
     "## Held-out clips",
     split,
-    render_result(result),
-    f"## {len(asked)} held-out clips, chosen by their place in the data",
-    *(_sample(sample) for sample in asked),
   ]
+  if result is not None:
+    parts += [
+      render_result(result),
+      f"## {len(asked)} held-out clips, chosen by their place in the data",
+      *(_sample(sample) for sample in asked),
+    ]
   return "\n\n".join(parts) + "\n"
 
 

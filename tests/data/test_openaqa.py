@@ -1,10 +1,12 @@
 """The grain pipeline: rows, order, hosts, threads, resuming."""
 
 import collections
+import dataclasses
 import io
 import itertools
 import pathlib
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ import made_up_clips
 from ltu_jax.audio import fbank
 from ltu_jax.audio.decode import AudioError
 from ltu_jax.data import openaqa, tokenizer
-from ltu_jax.data.openaqa import Batches, load_pcm, make_row
+from ltu_jax.data.openaqa import Batches, load_pcm, make_row, padding_row
 from ltu_jax.data.question_source import QuestionSource
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
@@ -25,8 +27,34 @@ SOURCE = QuestionSource(*made_up_clips.make())
 NUM_ROWS = 21
 
 
-def batches(**kwargs):
-  return Batches(SOURCE, SPM, **{"batch_size": 4, "seed": 3} | kwargs)
+# The same, but for clip 3 (rows 3, 4, 5), which is no sound, and clip 5 (rows
+# 10 to 14), whose record cannot be read.
+BAD_ROWS = (3, 4, 5, 10, 11, 12, 13, 14)
+
+
+class Records(list):
+  """Raises for record 5 what ArrayRecord raises for a wrong checksum."""
+
+  def __getitem__(self, number):
+    if number == 5:
+      raise RuntimeError("chunk data hash mismatch")
+    return super().__getitem__(number)
+
+
+def bad_source():
+  records, index = made_up_clips.make()
+  records[3]["audio"] = b"this is no sound"
+  return QuestionSource(Records(records), index)
+
+
+BAD_SOURCE = bad_source()
+SOURCES = pytest.mark.parametrize(
+  "source", [SOURCE, BAD_SOURCE], ids=["good", "bad"]
+)
+
+
+def batches(source=SOURCE, **kwargs):
+  return Batches(source, SPM, **{"batch_size": 4, "seed": 3} | kwargs)
 
 
 def take(stream, n):
@@ -68,6 +96,18 @@ def test_a_row_holds_the_clip_and_the_example():
   np.testing.assert_array_equal(row["segment_ids"][:n], 1)
   for key in ("tokens", "loss_weights", "positions", "segment_ids"):
     assert not row[key][n:].any()
+
+
+def test_more_text_of_a_question_is_in_its_prompt():
+  question = dataclasses.replace(SOURCE[5], input="The rain, café.")
+  row = make_row(question, SPM)
+  tokens, weights = tokenizer.tokenize_example(
+    SPM, "Question 3.2: what?", "The rain, café.", "Answer 3.2, café."
+  )
+  n = len(tokens)
+  np.testing.assert_array_equal(row["tokens"][:n], tokens)
+  np.testing.assert_array_equal(row["loss_weights"][:n], weights)
+  assert "### Input:\nThe rain, café.\n" in SPM.decode(tokens)
 
 
 def test_answer_only_weighs_the_answer():
@@ -130,8 +170,9 @@ def test_rows_tells_what_is_in_a_batch():
       )
 
 
-def test_any_number_of_hosts_gives_the_same_rows_in_the_same_order():
-  settings = {"drop_audio": 0.5}
+@SOURCES
+def test_any_number_of_hosts_gives_the_same_rows_in_the_same_order(source):
+  settings = {"source": source, "drop_audio": 0.5}
   alone = take(batches(**settings).dataset(), 12)
   for hosts in (2, 4):
     shares = [
@@ -149,30 +190,94 @@ def test_any_number_of_hosts_gives_the_same_rows_in_the_same_order():
       assert_equal(together, want)
 
 
+@SOURCES
 @pytest.mark.parametrize("num_threads", [0, 1, 5])
-def test_threads_do_not_change_the_batches(num_threads):
-  want = take(batches(drop_audio=0.5).dataset(), 9)
-  got = take(batches(drop_audio=0.5, num_threads=num_threads).dataset(), 9)
+def test_threads_do_not_change_the_batches(num_threads, source):
+  want = take(batches(source, drop_audio=0.5).dataset(), 9)
+  settings = {"drop_audio": 0.5, "num_threads": num_threads}
+  got = take(batches(source, **settings).dataset(), 9)
   for a, b in zip(got, want, strict=True):
     assert_equal(a, b)
 
 
+@SOURCES
 @pytest.mark.parametrize("stop_after", [0, 3, 6])
-def test_a_resumed_run_sees_the_batches_it_would_have_seen(stop_after):
+def test_a_resumed_run_sees_the_batches_it_would_have_seen(stop_after, source):
   # 6 batches of 4 are past the end of the first epoch of 21.
-  want = take(batches(drop_audio=0.5).dataset(), 12)
-  first = iter(batches(drop_audio=0.5).dataset())
+  want = take(batches(source, drop_audio=0.5).dataset(), 12)
+  first = iter(batches(source, drop_audio=0.5).dataset())
   for _ in range(stop_after):
     next(first)
   state = pickle.loads(pickle.dumps(first.get_state()))
   # A new process: a new iterator, with another number of threads.
-  second = iter(batches(drop_audio=0.5, num_threads=1).dataset())
+  resumed = batches(source, drop_audio=0.5, num_threads=1)
+  second = iter(resumed.dataset())
   next(second)
   second.set_state(state)
-  for a, b in zip(
-    take(second, 12 - stop_after), want[stop_after:], strict=True
-  ):
-    assert_equal(a, b)
+  for step in range(stop_after, 12):
+    batch = next(second)
+    assert_equal(batch, want[step])
+    # Which rows were skipped is known to a run that goes on, too.
+    padding = [
+      row
+      for row, ids in zip(resumed.rows(step), batch["segment_ids"], strict=True)
+      if not ids.any()
+    ]
+    assert [x.row for x in resumed.skipped(step, batch)] == padding
+
+
+@pytest.mark.parametrize("hosts", [1, 2, 4])
+def test_rows_that_cannot_be_read_are_padding_in_their_place(hosts):
+  good = [take(batches().dataset(h, hosts), 12) for h in range(hosts)]
+  padding = padding_row(SPM)
+  seen = set()
+  for host in range(hosts):
+    stream = batches(BAD_SOURCE)
+    for step, batch in enumerate(take(stream.dataset(host, hosts), 12)):
+      skipped = stream.skipped(step, batch, host, hosts)
+      rows = stream.rows(step)[host::hosts]
+      assert [x.row for x in skipped] == [r for r in rows if r in BAD_ROWS]
+      for i, row in enumerate(rows):
+        want = {key: value[i] for key, value in good[host][step].items()}
+        assert_equal(
+          {key: value[i] for key, value in batch.items()},
+          padding if row in BAD_ROWS else want,
+        )
+      seen |= {(x.clip, x.clip_id, x.reason) for x in skipped}
+  not_audio = next(reason for clip, _, reason in seen if clip == 3)
+  assert not_audio.startswith("cannot be decoded, it is damaged or not audio")
+  reason = "cannot be read (RuntimeError: chunk data hash mismatch)"
+  assert seen == {(3, "clip-3", not_audio), (5, "", reason)}
+
+
+def test_padding_has_the_form_of_a_row():
+  padding, row = padding_row(SPM, max_tokens=60), make_row(SOURCE[5], SPM)
+  assert padding.keys() == row.keys()
+  for key, value in padding.items():
+    assert value.dtype == row[key].dtype
+    assert value.shape == (
+      (60,) if row[key].shape == (108,) else row[key].shape
+    )
+    assert (value == (SPM.pad_id if key == "tokens" else 0)).all()
+
+
+def test_what_is_not_decoded_is_not_skipped():
+  # The record of clip 5 cannot be read even for its text.
+  for settings in ({"text_only": True}, {"drop_audio": 1.0}):
+    stream = batches(BAD_SOURCE, batch_size=NUM_ROWS, **settings)
+    (batch,) = take(stream.dataset(), 1)
+    skipped = stream.skipped(0, batch)
+    assert sorted(x.row for x in skipped) == [10, 11, 12, 13, 14]
+
+
+@pytest.mark.parametrize("num_threads", [0, 2])
+def test_mistakes_of_the_program_stop_the_stream(num_threads):
+  records, index = made_up_clips.make()
+  for record in records:
+    record["questions"]["instruction"] = []
+  stream = batches(QuestionSource(records, index), num_threads=num_threads)
+  with pytest.raises(IndexError, match="belongs to other records"):
+    take(stream.dataset(), 1)
 
 
 def test_text_only_decodes_nothing_and_keeps_the_text():
@@ -224,9 +329,14 @@ def test_a_bad_clip_is_one_error_with_its_id(audio, reason):
   source = with_audio(audio)
   with pytest.raises(AudioError, match=rf"^clip 'clip-1': .*{reason}"):
     load_pcm(source[0])
-  stream = Batches(source, SPM, batch_size=4, seed=3)
-  with pytest.raises(AudioError, match=rf"clip 'clip-\d': .*{reason}"):
-    take(stream.dataset(), 1)
+  stream = batches(source)
+  (batch,) = take(stream.dataset(), 1)
+  assert not batch["segment_ids"].any()
+  skipped = stream.skipped(0, batch)
+  assert [x.row for x in skipped] == stream.rows(0)
+  for x in skipped:
+    assert x.clip_id == f"clip-{x.clip}"
+    assert re.search(reason, x.reason) and x.clip_id not in x.reason
 
 
 def test_a_clip_of_another_rate_is_resampled():

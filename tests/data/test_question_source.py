@@ -1,6 +1,8 @@
 """Questions by row: from a list of records and from a TFDS data set."""
 
+import dataclasses
 import pathlib
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -12,7 +14,7 @@ import tensorflow_datasets as tfds
 import made_up_clips
 from ltu_jax.data import question_index
 from ltu_jax.data.question_index import QuestionIndex
-from ltu_jax.data.question_source import QuestionSource
+from ltu_jax.data.question_source import QuestionSource, RecordError
 
 
 class TinyAqa(tfds.core.GeneratorBasedBuilder):
@@ -100,10 +102,20 @@ def test_describe_says_what_a_row_is_without_the_sound():
     "clip": 2,
     "clip_id": "clip-2",
     "instruction": "Question 2.1: what?",
+    "input": "",
     "output": "Answer 2.1, café.",
     "task": "caption",
     "dataset": "mini",
   }
+
+
+def test_a_question_may_have_more_text():
+  records, index = made_up_clips.make()
+  records[2]["questions"]["input"] = [b"", "Birds, café.".encode()]
+  source = QuestionSource(records, index)
+  # Rows are (1, 0), (2, 0), (2, 1), (3, 0), ...
+  assert [source[row].input for row in range(4)] == ["", "", "Birds, café.", ""]
+  assert source.describe(2)["input"] == "Birds, café."
 
 
 def test_select_keeps_the_questions_of_a_task_and_data_set():
@@ -136,6 +148,100 @@ def test_an_index_of_other_records_is_an_error():
   fewer = [*records[:-1], made_up_clips.record(6, 2)]
   with pytest.raises(IndexError, match="'clip-6' has 2 questions"):
     _ = QuestionSource(fewer, index)[len(index.clip) - 1]
+
+
+@pytest.fixture
+def damaged(data_dir, tmp_path):
+  """Opens a copy of the data set whose record file was changed."""
+  folder = tmp_path / "tfds"
+  shutil.copytree(data_dir, folder)
+  (file,) = folder.rglob("*.array_record-*")
+
+  def open_damaged(change):
+    file.write_bytes(change(file.read_bytes()))
+    return QuestionSource.open("tiny_aqa", "train", folder)
+
+  return open_damaged
+
+
+def test_a_damaged_record_is_one_error_with_its_number(data_dir, damaged):
+  whole = QuestionSource.open("tiny_aqa", "train", data_dir)
+  sound = made_up_clips.record(3, 3)["audio"]
+
+  def flip(data):
+    middle = data.index(sound[:200]) + len(sound) // 2
+    return data[:middle] + bytes([data[middle] ^ 8]) + data[middle + 1 :]
+
+  source = damaged(flip)
+  bad = [row for row, q in enumerate(whole) if q.clip_id == "clip-3"]
+  assert len(bad) == 3
+  for row in range(source.num_rows):
+    if row not in bad:
+      # A reader that met a damaged record still reads the others.
+      assert source[row] == whole[row]
+      continue
+    number = whole[row].clip
+    with pytest.raises(
+      RecordError,
+      match=rf"^record {number}: cannot be read \(RuntimeError: .*data hash",
+    ) as caught:
+      source[row]
+    assert (caught.value.clip, caught.value.clip_id) == (number, "")
+
+
+@pytest.mark.parametrize(
+  ("change", "reason"),
+  [
+    (lambda data: data[:-100], "RuntimeError: .*header hash mismatch"),
+    # A multiple of 64 KiB: ArrayRecord finds no index and gives empty records.
+    (lambda data: data[: len(data) // 2], "ValueError: .*NoneType"),
+    (lambda data: b"", "RuntimeError: .*at least 64KB"),
+  ],
+)
+def test_a_file_that_is_cut_has_no_record_that_can_be_read(
+  damaged, change, reason
+):
+  source = damaged(change)
+  for row in range(source.num_rows):
+    with pytest.raises(RecordError, match=reason):
+      source[row]
+
+
+def test_a_record_that_is_no_example_is_one_error(data_dir, monkeypatch):
+  source = QuestionSource.open("tiny_aqa", "train", data_dir)
+  stored = list(source.clips.data_source)
+  for record, reason in (
+    (b"no Example", "DecodeError: Error parsing message"),
+    (stored[0][:-7], "DecodeError: Error parsing message"),
+    (b"", "ValueError: .*NoneType"),
+  ):
+    monkeypatch.setattr(source.clips, "data_source", [record] * len(stored))
+    with pytest.raises(RecordError, match=rf"cannot be read \({reason}"):
+      source[0]
+
+
+def test_text_that_is_no_text_is_an_error_with_the_id():
+  records, index = made_up_clips.make()
+  records[2]["questions"]["output"][0] = b"caf\xe9"
+  source = QuestionSource(records, index)
+  with pytest.raises(RecordError, match=r"^record 2 \('clip-2'\): .*no UTF-8"):
+    source[1]
+  assert source[2].output == "Answer 2.1, café."
+  records[2]["id"] = b"\xe9"
+  with pytest.raises(RecordError, match=r"^record 2: .*no UTF-8"):
+    source[2]
+
+
+def test_mistakes_of_the_program_are_no_damage():
+  records, index = made_up_clips.make()
+  with pytest.raises(ValueError, match="names clip -1 and there are 7"):
+    QuestionSource(records, dataclasses.replace(index, clip=index.clip - 2))
+  source = QuestionSource(records, index)
+  with pytest.raises(IndexError):
+    source[len(source)]
+  del records[2]["questions"]["output"]
+  with pytest.raises(KeyError, match="output"):
+    source[1]
 
 
 def test_a_data_set_that_is_not_prepared_says_how_to(tmp_path, data_dir):

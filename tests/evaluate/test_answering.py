@@ -1,5 +1,6 @@
 """A model behind the questions: it gets the prompt, and hears or does not."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -61,7 +62,9 @@ def direct(model, tokenizer, questions, clips):
   ids = generate.generate(
     model,
     [
-      tokenizer.encode(build_prompt(q.instruction), bos=True, eos=False)
+      tokenizer.encode(
+        build_prompt(q.instruction, q.input), bos=True, eos=False
+      )
       for q in questions
     ],
     pcm=pcm,
@@ -75,6 +78,7 @@ def direct(model, tokenizer, questions, clips):
 def test_answers_are_those_of_generate(model, tokenizer):
   clips = [clip(i) for i in range(3)]
   questions = [question(i, flac(c)) for i, c in enumerate(clips)]
+  questions[1] = dataclasses.replace(questions[1], input="Rain falls.")
   answer = answerer(model, tokenizer, 6)
   heard, unheard = answer(questions, True), answer(questions, False)
   assert heard == direct(model, tokenizer, questions, clips)

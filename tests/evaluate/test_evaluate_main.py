@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -129,6 +130,14 @@ def test_a_run_is_asked_about_its_own_data(
     wanted.order.count,
   ]
   assert "Right answers by class" in out
+
+
+def test_a_data_set_without_held_out_clips(data, monkeypatch, capsys):
+  trained = types.SimpleNamespace(config={"data": data})
+  monkeypatch.setattr(evaluate_main, "load_model", lambda *_: trained)
+  monkeypatch.setattr(prepare, "open_splits", lambda _: (None, None))
+  assert evaluate_main.main(["--workdir=run"]) == 2
+  assert "openaqa/mini has no test split" in capsys.readouterr().err
 
 
 def test_mistakes_are_told(tmp_path, capsys):

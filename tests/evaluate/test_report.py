@@ -129,6 +129,24 @@ def test_without_metrics_there_is_no_picture(tmp_path, source, config):
   assert not (tmp_path / "curves.png").exists()
 
 
+def test_without_a_test_split_there_are_losses(tmp_path, config, capsys):
+  with Metrics(tmp_path) as metrics:
+    for step in range(1, 41):
+      metrics.write(1, step, {"loss": 4 / step, "lr": 0.1 / step})
+  # No model is needed, as none is asked.
+  report.final(tmp_path, config, None, None, None)
+  text = (tmp_path / "report.md").read_text()
+  assert rows(text)["1 classification, projection only"][:2] == ["40", "4.000"]
+  assert text.count("has no test split") == 1
+  assert "which sound" not in text and "0 held-out clips" not in text
+  assert text.split("\n![")[0].strip() in capsys.readouterr().out
+  assert image.imread(tmp_path / "curves.png").std() > 0.05
+  numbers = json.loads((tmp_path / "report.json").read_text())
+  assert numbers["held_out"] is None and numbers["samples"] == []
+  assert "no test split" in numbers["split"]
+  assert [s["steps"] for s in numbers["stages"]] == [40, 0, 0, 0]
+
+
 def test_nothing_is_done_without_items(tmp_path, config):
   config.eval.final_items = 0
   # No model is needed, as none is asked.
