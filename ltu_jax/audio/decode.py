@@ -220,9 +220,14 @@ def to_pcm(
   return np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
 
 
+def is_plausible_rate(rate: int) -> bool:
+  """Whether a header's sample rate is one that sounds have."""
+  return _LOWEST_RATE <= rate <= _HIGHEST_RATE
+
+
 def _check_header(sound: soundfile.SoundFile, name: str) -> None:
   """Raises AudioError for a header that the file does not keep."""
-  if not _LOWEST_RATE <= sound.samplerate <= _HIGHEST_RATE:
+  if not is_plausible_rate(sound.samplerate):
     raise AudioError(
       f"{name}: a sample rate of {sound.samplerate} Hz is not plausible"
     )

@@ -14,23 +14,19 @@ from collections.abc import Mapping
 import grain
 import numpy as np
 
-from ltu_jax.audio.decode import SAMPLE_RATE, AudioError, decode
+from ltu_jax.audio.decode import (
+  CLIP_SAMPLES,
+  MIN_SAMPLES,
+  SAMPLE_RATE,
+  AudioError,
+  decode,
+)
 from ltu_jax.data.question_source import (
   Question,
   QuestionSource,
   RecordError,
 )
 from ltu_jax.data.tokenizer import MAX_TOKENS, Tokenizer, tokenize_example
-
-CLIP_SAMPLES = 164080
-"""N: samples of exactly 1024 frames (400 + 1023 * 160), what the model hears.
-
-The same number as `audio.fbank.CLIP_SAMPLES`, which cannot be imported here
-without JAX; a test holds them equal.
-"""
-
-MIN_SAMPLES = 400
-"""Samples of one 25 ms frame; a shorter clip has no features."""
 
 AUDIO_TOKENS = 32
 """Positions that the published model's audio takes up before the text."""

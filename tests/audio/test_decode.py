@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from ltu_jax.audio import decode as decode_lib
+from ltu_jax.audio import fbank
 from ltu_jax.audio.decode import AudioError, decode
 
 
@@ -215,3 +216,4 @@ def test_an_implausible_rate_is_an_error(pcm, rate):
 def test_audio_error_is_a_value_error():
   assert issubclass(AudioError, ValueError)
   assert decode_lib.SAMPLE_RATE == 16000
+  assert decode_lib.CLIP_SAMPLES == fbank.CLIP_SAMPLES

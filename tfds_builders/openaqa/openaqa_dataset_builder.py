@@ -297,7 +297,7 @@ class Builder(array_record.ArrayRecordMixin, tfds.core.GeneratorBasedBuilder):
     """Removes what unfinished builds left, now that the data set is whole."""
     name = self._final_dir.name
     # A build that is killed leaves TFDS's own folder behind.
-    for path in self._final_dir.parent.glob(f"{name}.incomplete*"):
+    for path in self._final_dir.parent.glob(f"incomplete.*_{name}"):
       path.rmtree()
     if self._work_dir.exists():
       self._work_dir.rmtree()
