@@ -20,7 +20,13 @@ from etils import epath
 
 from ltu_jax.data import question_index
 from ltu_jax.data.question_index import QuestionIndex
-from tfds_builders.openaqa.full import build_report, plan, shards, worker
+from tfds_builders.openaqa.full import (
+  build_report,
+  clip_audio,
+  plan,
+  shards,
+  worker,
+)
 
 SPLIT = "train"
 
@@ -113,6 +119,7 @@ def build(
     WorkerError: If a worker process ended early.
   """
   start = time.monotonic()
+  clip_audio.reader(decoder)  # Whether it is there is better known now.
   made_from = source.fingerprint() | {
     "decoder": decoder,
     "drop_duplicates": drop_duplicates,

@@ -108,8 +108,8 @@ def _read(path: str, name: str, max_seconds: float | None) -> Sound:
   frames, channels = (int(n) for n in audio.shape.numpy())
   if audio.dtype == tf.float32 and _is_32_bit_integer(path):
     raise AudioError(
-      f"{name}: holds 32-bit integers, which tensorflow-io takes for floats; use"
-      " decoder 'soundfile'"
+      f"{name}: holds 32-bit integers, which tensorflow-io takes for floats;"
+      " use decoder 'soundfile'"
     )
   if not is_plausible_rate(rate):
     raise AudioError(f"{name}: a sample rate of {rate} Hz is not plausible")
