@@ -71,19 +71,22 @@ def coverage(report: Mapping[str, Any], name: str = "used") -> float:
 
 def table(report: Mapping[str, Any]) -> str:
   """Returns the report as text: coverage by source, then every rule."""
-  rows = [["source", "clips", "found", "used", "", "questions", "used", ""]]
+  # Before any shard was made nothing is used, which is not worth telling.
+  names = ["asked", "found"] + (["used"] if report["shards"] else [])
+  head = ["source", "clips", *names[1:], "", "questions", names[-1], ""]
+  rows = [head]
   total = collections.Counter()
   for dataset, source in report["sources"].items():
     clips, questions = source["clips"], source["questions"]
-    rows.append(_row(dataset, clips, questions))
+    rows.append(_row(dataset, clips, questions, names))
     total.update({f"clips {k}": v for k, v in clips.items()})
     total.update({f"questions {k}": v for k, v in questions.items()})
   if len(rows) > 2:
     clips, questions = (
-      {k: total[f"{what} {k}"] for k in ("asked", "found", "used")}
+      {k: total[f"{what} {k}"] for k in names}
       for what in ("clips", "questions")
     )
-    rows.append(_row("all", clips, questions))
+    rows.append(_row("all", clips, questions, names))
   lines = _align(rows)
   entries, clips = report["entries"], report["clips"]
   for title, counted in (
@@ -101,17 +104,21 @@ def table(report: Mapping[str, Any]) -> str:
   return "\n".join(lines)
 
 
-def _row(name: str, clips: Mapping, questions: Mapping) -> list[str]:
-  """One line of the table of sources."""
+def _row(
+  name: str, clips: Mapping, questions: Mapping, names: Sequence[str]
+) -> list[str]:
+  """One line of the table of sources; shares are of the last name."""
 
   def share(counts: Mapping) -> str:
-    return f"{counts['used'] / counts['asked']:.1%}" if counts["asked"] else ""
+    if not counts["asked"]:
+      return ""
+    return f"{counts[names[-1]] / counts['asked']:.1%}"
 
   return [
     name,
-    *(f"{clips[key]:,}" for key in ("asked", "found", "used")),
+    *(f"{clips[key]:,}" for key in names),
     share(clips),
-    *(f"{questions[key]:,}" for key in ("asked", "used")),
+    *(f"{questions[key]:,}" for key in (names[0], names[-1])),
     share(questions),
   ]
 

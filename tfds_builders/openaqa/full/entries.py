@@ -6,8 +6,8 @@ A file is one list of objects with `instruction` (the question), `input`
 full file is 2.3 GB; ijson gives its entries without holding it.
 """
 
-import dataclasses
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import ijson
 from etils import epath
@@ -86,8 +86,7 @@ class JsonError(ValueError):
   """A file that is no list of entries; names it, says where and why."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
   """One question as published.
 
   Attributes:

@@ -143,7 +143,7 @@ class _Shard:
     seen, entries = set(), []
     for row in rows:
       # The same sound may have several ids.
-      key = dataclasses.replace(row.entry, audio_id="")
+      key = row.entry._replace(audio_id="")
       if key in seen:
         kind = "dropped" if self._job.drop_duplicates else "kept"
         self._duplicates.add(kind, f"{row.clip_id}: {row.entry.instruction}")

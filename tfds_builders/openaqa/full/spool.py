@@ -69,8 +69,7 @@ class Writer:
 
   def add(self, row: Row) -> None:
     """Adds one question."""
-    entry = dataclasses.astuple(row.entry)
-    line = json.dumps([row.number, row.clip_id, row.path, *entry])
+    line = json.dumps([row.number, row.clip_id, row.path, *row.entry])
     self._waiting[row.place * _PARTS >> _BITS].append(line)
     self._size += len(line)
     if self._size > _BUFFER:
