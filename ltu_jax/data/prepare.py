@@ -6,6 +6,7 @@ or JAX.
 
 import contextlib
 import fcntl
+import math
 import os
 import pathlib
 import re
@@ -29,6 +30,10 @@ _OWN = tfds_builders.openaqa_dataset_builder.Builder
 
 _MINI_OPTIONS = ("sounds_dir", "num_train", "num_test")
 """Fields of `config.data` that are arguments of the builder, where set."""
+
+_TOKENIZER_QUESTIONS = 200_000
+"""Questions that a tokenizer is trained on at most; all clips of more would be
+read, sound included, for texts that repeat each other."""
 
 # What TFDS puts before the message of an error in a builder's constructor.
 _TFDS_PREFIX = re.compile(r'^Failed to construct dataset .*?\}": ', re.DOTALL)
@@ -106,6 +111,9 @@ def train_tokenizer(
 ) -> SentencePieceTokenizer:
   """Trains a tokenizer on the full texts (prompt and answer) of questions.
 
+  Of more than 200,000 questions, those of a sample of the clips are taken,
+  spread evenly over all and always the same.
+
   Args:
     source: The questions; each clip's record is read once.
     vocab_size: Number of pieces.
@@ -132,12 +140,23 @@ def _texts(source: QuestionSource) -> Iterator[str]:
   index = source.index
   order = np.argsort(index.clip, kind="stable")
   clips, starts = np.unique(index.clip[order], return_index=True)
-  for clip, rows in zip(clips, np.split(order, starts[1:]), strict=True):
-    questions = source.clips[int(clip)]["questions"]
-    for place in index.question[rows]:
+  rows_of_clips = np.split(order, starts[1:])
+  taken = range(len(clips))
+  if source.num_rows > _TOKENIZER_QUESTIONS:
+    every = math.ceil(source.num_rows / _TOKENIZER_QUESTIONS)
+    taken = taken[::every]
+    print(
+      f"tokenizer: learns from {len(taken)} of the {len(clips)} clips, spread"
+      f" evenly over the {source.num_rows} questions",
+      flush=True,
+    )
+  for number in taken:
+    questions = source.clips[int(clips[number])]["questions"]
+    inputs = questions.get("input")
+    for place in index.question[rows_of_clips[number]]:
       yield prompts.build_full_text(
         questions["instruction"][place].decode(),
-        "",
+        "" if inputs is None else inputs[place].decode(),
         questions["output"][place].decode(),
       )
 

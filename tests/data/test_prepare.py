@@ -166,20 +166,21 @@ def test_folder_that_cannot_be_written(data, tmp_path):
   )
 
 
-def test_tokenizer_learns_from_full_texts_reading_each_clip_once(
-  tmp_path, monkeypatch
-):
-  class Counted(list):
-    """Records; notes which are read."""
+class Counted(list):
+  """Records; notes in `read` which are read."""
 
-    read: list = []  # noqa: RUF012 (one instance)
+  def __init__(self, records):
+    super().__init__(records)
+    self.read = []
 
-    def __getitem__(self, place):
-      self.read.append(place)
-      return super().__getitem__(place)
+  def __getitem__(self, place):
+    self.read.append(place)
+    return super().__getitem__(place)
 
-  records, index = made_up_clips.make()
-  clips = Counted(records)
+
+@pytest.fixture
+def texts(monkeypatch):
+  """What a tokenizer is trained on, in place of the training."""
   texts = []
 
   def keep(given, vocab_size, path):
@@ -188,6 +189,14 @@ def test_tokenizer_learns_from_full_texts_reading_each_clip_once(
     return vocab_size
 
   monkeypatch.setattr(prepare, "train_sentencepiece", keep)
+  return texts
+
+
+def test_tokenizer_learns_from_full_texts_reading_each_clip_once(
+  tmp_path, texts
+):
+  records, index = made_up_clips.make()
+  clips = Counted(records)
   source = QuestionSource(clips, index).select(tasks=["caption"])
   path = tmp_path / "t.model"
   assert prepare.train_tokenizer(source, 300, path) == 300
@@ -201,6 +210,40 @@ def test_tokenizer_learns_from_full_texts_reading_each_clip_once(
   ]
   assert clips.read == [2, 3, 4, 5, 6]
   assert [p.name for p in tmp_path.iterdir()] == ["t.model"]
+
+
+def test_tokenizer_learns_the_text_that_belongs_to_a_question(tmp_path, texts):
+  records, index = made_up_clips.make(3)
+  records[2]["questions"]["input"] = [b"", "À table".encode()]
+  prepare.train_tokenizer(
+    QuestionSource(records, index), 300, tmp_path / "t.model"
+  )
+  assert texts == [
+    prompts.build_full_text(f"Question {c}.{q}: what?", more, f"Answer {c}.{q}")
+    + ", café."
+    for c, q, more in [(1, 0, ""), (2, 0, ""), (2, 1, "À table")]
+  ]
+
+
+def test_tokenizer_of_many_questions_reads_a_spread_of_the_clips(
+  tmp_path, texts, monkeypatch, capsys
+):
+  records, index = made_up_clips.make(13)
+  clips = Counted(records)
+  source = QuestionSource(clips, index)
+  assert source.num_rows == 78
+  monkeypatch.setattr(prepare, "_TOKENIZER_QUESTIONS", 78)
+  prepare.train_tokenizer(source, 300, tmp_path / "t.model")
+  assert len(clips.read) == 12
+  assert not capsys.readouterr().out
+  monkeypatch.setattr(prepare, "_TOKENIZER_QUESTIONS", 30)
+  for _ in range(2):
+    clips.read.clear()
+    texts.clear()
+    prepare.train_tokenizer(source, 300, tmp_path / "t.model")
+    assert clips.read == [1, 4, 7, 10]
+    assert len(texts) == 1 + 4 + 7 + 10
+  assert "from 4 of the 12 clips" in capsys.readouterr().out
 
 
 def test_tokenizer_that_cannot_be_trained(tmp_path):
