@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from etils import epath
 
 import tfds_builders
 from ltu_jax.audio.decode import AudioError
-from ltu_jax.data import prompts
+from ltu_jax.data import bucket, prompts
 from ltu_jax.data.question_source import QuestionSource
 from ltu_jax.data.tokenizer import SentencePieceTokenizer, train_sentencepiece
 from tfds_builders.openaqa.fetch import FetchError
@@ -46,41 +47,48 @@ class PrepareError(ValueError):
 def open_splits(
   data: Mapping[str, Any],
 ) -> tuple[QuestionSource, QuestionSource]:
-  """Opens the train and test split, and builds the data set where needed.
+  """Opens the train and test split, and builds openaqa/mini where needed.
 
   Of several processes that start at once, one builds and the others wait.
+  Only openaqa/mini is built, and never into a bucket: others take days of
+  downloads and disks that whoever trains has to choose.
 
   Args:
     data: `config.data`: `name` (such as `openaqa/mini`), `dir` (TFDS's folder,
-      "" for its default), `prepare` (whether to build what is missing),
-      and for openaqa/mini `sounds_dir` ("" or the folder of the sounds to build
-      from), `num_train`, `num_test` (scenes to compose; 0 for its default).
+      which may be `gs://BUCKET/FOLDER`; "" for its default), `prepare` (whether
+      to build what is missing), and for openaqa/mini `sounds_dir` ("" or the
+      folder of the sounds to build from), `num_train`, `num_test` (scenes to
+      compose; 0 for its default).
 
   Returns:
     The questions of `train` and of `test`.
 
   Raises:
     PrepareError: There is no such data set, it is not built and must not or
-      cannot be, or it was built from something else.
+      cannot be, it was built from something else, or it cannot be read.
   """
+  folder = _data_dir(data)
   builder = _builder(data)
-  if data["prepare"] and not builder.is_prepared():
-    with _lock(_data_dir(data), data["name"]):
+  if data["prepare"] and _is_built_here(builder) and not builder.is_prepared():
+    with _lock(pathlib.Path(folder), data["name"]):
       # Another process may have built it while this one waited.
       builder = _builder(data)
       if not builder.is_prepared():
         _build(builder, data["name"])
   try:
-    train, test = (
-      QuestionSource.open(data["name"], split, _data_dir(data))
-      for split in ("train", "test")
-    )
+    train = QuestionSource.open(data["name"], "train", folder)
+    test = QuestionSource.open(data["name"], "test", folder)
   except (FileNotFoundError, ValueError) as error:
     raise PrepareError(str(error)) from error
+  except OSError as error:
+    raise PrepareError(
+      f"{data['name']} in {folder} cannot be read: {error}"
+    ) from error
+  held_out = f"{test.num_rows} about {len(test.clips)} to test on"
   print(
     f"data: {data['name']} in {builder.data_dir}: {train.num_rows} questions"
-    f" about {len(train.clips)} clips to learn from, {test.num_rows} about"
-    f" {len(test.clips)} to test on; sounds from {_origin(builder)}",
+    f" about {len(train.clips)} clips to learn from, {held_out}; sounds from"
+    f" {_origin(builder)}",
     flush=True,
   )
   return train, test
@@ -161,30 +169,45 @@ def _texts(source: QuestionSource) -> Iterator[str]:
       )
 
 
-def _data_dir(data: Mapping[str, Any]) -> pathlib.Path:
-  """TFDS's folder."""
-  return pathlib.Path(data["dir"] or tfds.core.constants.DATA_DIR).expanduser()
+def _data_dir(data: Mapping[str, Any]) -> epath.Path:
+  """TFDS's folder, on a disk or in a bucket."""
+  folder = data["dir"] or tfds.core.constants.DATA_DIR
+  try:
+    bucket.check_folder(folder)
+  except ValueError as error:
+    raise PrepareError(f"config.data.dir: {error}") from error
+  return epath.Path(folder).expanduser()
 
 
 def _builder(data: Mapping[str, Any]) -> tfds.core.DatasetBuilder:
   """Makes the builder; a constructor's complaint becomes a PrepareError."""
   name = data["name"]
   kwargs = {key: data[key] for key in _MINI_OPTIONS if data.get(key)}
+  foreign = PrepareError(
+    f"config.data.{next(iter(kwargs), '')} is for {_OWN.name}/mini; {name} does"
+    " not take it. Leave it empty"
+  )
   if kwargs and name.partition("/")[0] != _OWN.name:
-    raise PrepareError(
-      f"config.data.{next(iter(kwargs))} is for {_OWN.name}/mini; {name} does"
-      " not take it. Leave it empty"
-    )
+    raise foreign
   try:
-    return tfds.builder(name, data_dir=_data_dir(data), **kwargs)
+    builder = tfds.builder(name, data_dir=_data_dir(data), **kwargs)
   except tfds.core.DatasetNotFoundError as error:
     raise PrepareError(
-      f"config.data.name: TFDS knows no data set {name!r}; this project's is"
-      f" {_OWN.name}/mini"
+      f"config.data.name: TFDS knows no data set {name!r}; this project's are"
+      f" {_OWN.name}/mini and {_OWN.name}/full"
     ) from error
   except ValueError as error:
     message = _TFDS_PREFIX.sub("", str(error))
     raise PrepareError(f"config.data: {name}: {message}") from error
+  if kwargs and builder.builder_config.name != "mini":
+    raise foreign
+  return builder
+
+
+def _is_built_here(builder: tfds.core.DatasetBuilder) -> bool:
+  """Whether the trainer builds a data set that is not there."""
+  is_mini = isinstance(builder, _OWN) and builder.builder_config.name == "mini"
+  return is_mini and not bucket.is_bucket(builder.data_dir)
 
 
 def _build(builder: tfds.core.DatasetBuilder, name: str) -> None:

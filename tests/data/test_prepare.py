@@ -1,5 +1,6 @@
 """Getting data ready: built once, opened, and every mistake told."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -114,6 +115,38 @@ def check_error(data, *parts):
 
 def test_not_built_and_must_not_be(data):
   check_error(data | {"prepare": False}, "is not prepared in", data["dir"])
+
+
+@pytest.fixture
+def full(data, monkeypatch):
+  """`config.data` of a stand-in for openaqa/full, built or not."""
+  configs = {
+    name: openaqa_dataset_builder.MiniConfig(
+      name=name, num_train=12, num_test=6
+    )
+    for name in ("mini", "full")
+  }
+  monkeypatch.setattr(_Builder, "BUILDER_CONFIGS", list(configs.values()))
+  monkeypatch.setattr(_Builder, "builder_configs", configs)
+  return data | {"name": "openaqa/full", "sounds_dir": ""}
+
+
+@pytest.mark.parametrize("prepare_it", [True, False])
+def test_full_is_not_built_by_the_trainer(full, prepare_it):
+  check_error(
+    full | {"prepare": prepare_it},
+    "tfds build openaqa/full --imports=tfds_builders --manual_dir=DIR"
+    f" --data_dir={full['dir']}",
+    "tfds_builders/openaqa/README.md",
+    "pip install -e '.[build]'",
+  )
+  assert not os.path.exists(full["dir"])
+
+
+def test_options_of_mini_are_not_for_full(full, data):
+  check_error(
+    full | {"num_train": 3}, "config.data.num_train is for openaqa/mini;"
+  )
 
 
 def test_unknown_names(data):
