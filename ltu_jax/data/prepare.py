@@ -46,7 +46,7 @@ class PrepareError(ValueError):
 
 def open_splits(
   data: Mapping[str, Any],
-) -> tuple[QuestionSource, QuestionSource]:
+) -> tuple[QuestionSource, QuestionSource | None]:
   """Opens the train and test split, and builds openaqa/mini where needed.
 
   Of several processes that start at once, one builds and the others wait.
@@ -61,7 +61,8 @@ def open_splits(
       compose; 0 for its default).
 
   Returns:
-    The questions of `train` and of `test`.
+    The questions of `train`, and of `test` or None where the data set has no
+    such split, as openaqa/full has none.
 
   Raises:
     PrepareError: There is no such data set, it is not built and must not or
@@ -77,14 +78,18 @@ def open_splits(
         _build(builder, data["name"])
   try:
     train = QuestionSource.open(data["name"], "train", folder)
-    test = QuestionSource.open(data["name"], "test", folder)
+    test = None
+    if "test" in builder.info.splits:
+      test = QuestionSource.open(data["name"], "test", folder)
   except (FileNotFoundError, ValueError) as error:
     raise PrepareError(str(error)) from error
   except OSError as error:
     raise PrepareError(
       f"{data['name']} in {folder} cannot be read: {error}"
     ) from error
-  held_out = f"{test.num_rows} about {len(test.clips)} to test on"
+  held_out = "none to test on"
+  if test is not None:
+    held_out = f"{test.num_rows} about {len(test.clips)} to test on"
   print(
     f"data: {data['name']} in {builder.data_dir}: {train.num_rows} questions"
     f" about {len(train.clips)} clips to learn from, {held_out}; sounds from"

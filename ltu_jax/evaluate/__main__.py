@@ -72,7 +72,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _evaluate(args: argparse.Namespace) -> held_out.Result:
   """Loads model and clips, and asks."""
   trained = load_model(args.workdir, args.bundle)
-  _, test_set = prepare.open_splits(_data(args, trained.config))
+  data = _data(args, trained.config)
+  _, test_set = prepare.open_splits(data)
+  if test_set is None:
+    raise prepare.PrepareError(
+      f"{data['name']} has no held-out clips (it has no split `test`); to ask"
+      " about those of openaqa/mini, make a bundle with `python -m"
+      " ltu_jax.convert export` and give --bundle"
+    )
   settings = held_out.Settings(args.items, _BATCH_SIZE, _MAX_NEW_TOKENS)
   return held_out.evaluate(trained.model, trained.tokenizer, test_set, settings)
 

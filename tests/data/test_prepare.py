@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 import soundfile
+import tensorflow_datasets as tfds
 
 import made_up_clips
 from ltu_jax.data import prepare, prompts
@@ -131,6 +132,19 @@ def full(data, monkeypatch):
   return data | {"name": "openaqa/full", "sounds_dir": ""}
 
 
+def build_full(full, data, monkeypatch):
+  """Builds it as `tfds build` would: with one split, `train`."""
+  make = _Builder._split_generators
+
+  def train_only(self, dl_manager):
+    return {"train": make(self, dl_manager)["train"]}
+
+  monkeypatch.setattr(_Builder, "_split_generators", train_only)
+  tfds.builder(
+    "openaqa/full", data_dir=full["dir"], sounds_dir=data["sounds_dir"]
+  ).download_and_prepare()
+
+
 @pytest.mark.parametrize("prepare_it", [True, False])
 def test_full_is_not_built_by_the_trainer(full, prepare_it):
   check_error(
@@ -141,6 +155,14 @@ def test_full_is_not_built_by_the_trainer(full, prepare_it):
     "pip install -e '.[build]'",
   )
   assert not os.path.exists(full["dir"])
+
+
+def test_a_data_set_without_test_split(full, data, monkeypatch, capsys):
+  build_full(full, data, monkeypatch)
+  train, test = prepare.open_splits(full)
+  assert (len(train.clips), test) == (12, None)
+  assert "to learn from, none to test on; sounds" in capsys.readouterr().out
+  assert set(prepare.recordings(full)) == {"train", "test"}
 
 
 def test_options_of_mini_are_not_for_full(full, data):
