@@ -40,9 +40,10 @@ def get_config() -> ml_collections.ConfigDict:
   config.data = {
     # TFDS data set and builder config.
     "name": "openaqa/mini",
-    # TFDS's folder; "" is TFDS's default (~/tensorflow_datasets).
+    # TFDS's folder, or one in a bucket, gs://...; "" is TFDS's default
+    # (~/tensorflow_datasets).
     "dir": "",
-    # Build the data set where it is not there yet.
+    # Build openaqa/mini where it is not there yet.
     "prepare": True,
     # Own sounds for openaqa/mini, CLASS/CLIP.wav; "" fetches packages.
     "sounds_dir": "",
@@ -65,7 +66,8 @@ def get_config() -> ml_collections.ConfigDict:
     # of a stage's rows so far (and ten rows, or all), the run stops; 0 stops it
     # at the first, 1 never.
     "max_unreadable": 0.01,
-    # Threads that decode clips and make rows.
+    # Threads that decode clips and make rows; 32 for data in a bucket, where
+    # they wait for it most of the time.
     "num_threads": 8,
   }
   # Off, as published; the fields are documented at audio/augment.py.

@@ -1,1 +1,8 @@
 """LTU (Listen, Think, and Understand) in JAX: hear a clip, answer about it."""
+
+import os
+
+# etils reads gs:// addresses with TensorFlow wherever that is installed, which
+# takes seconds to import and is of no other use in training. Told so before the
+# process opens its first file, it reads them with gcsfs.
+os.environ.setdefault("EPATH_USE_TF", "false")

@@ -6,6 +6,7 @@ or JAX.
 
 import contextlib
 import fcntl
+import math
 import os
 import pathlib
 import re
@@ -15,10 +16,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from etils import epath
 
 import tfds_builders
 from ltu_jax.audio.decode import AudioError
-from ltu_jax.data import prompts
+from ltu_jax.data import bucket, prompts
 from ltu_jax.data.question_source import QuestionSource
 from ltu_jax.data.tokenizer import SentencePieceTokenizer, train_sentencepiece
 from tfds_builders.openaqa.fetch import FetchError
@@ -30,6 +32,10 @@ _OWN = tfds_builders.openaqa_dataset_builder.Builder
 _MINI_OPTIONS = ("sounds_dir", "num_train", "num_test")
 """Fields of `config.data` that are arguments of the builder, where set."""
 
+_TOKENIZER_QUESTIONS = 200_000
+"""Questions that a tokenizer is trained on at most; all clips of more would be
+read, sound included, for texts that repeat each other."""
+
 # What TFDS puts before the message of an error in a builder's constructor.
 _TFDS_PREFIX = re.compile(r'^Failed to construct dataset .*?\}": ', re.DOTALL)
 
@@ -40,42 +46,54 @@ class PrepareError(ValueError):
 
 def open_splits(
   data: Mapping[str, Any],
-) -> tuple[QuestionSource, QuestionSource]:
-  """Opens the train and test split, and builds the data set where needed.
+) -> tuple[QuestionSource, QuestionSource | None]:
+  """Opens the train and test split, and builds openaqa/mini where needed.
 
   Of several processes that start at once, one builds and the others wait.
+  Only openaqa/mini is built, and never into a bucket: others take days of
+  downloads and disks that whoever trains has to choose.
 
   Args:
     data: `config.data`: `name` (such as `openaqa/mini`), `dir` (TFDS's folder,
-      "" for its default), `prepare` (whether to build what is missing),
-      and for openaqa/mini `sounds_dir` ("" or the folder of the sounds to build
-      from), `num_train`, `num_test` (scenes to compose; 0 for its default).
+      which may be `gs://BUCKET/FOLDER`; "" for its default), `prepare` (whether
+      to build what is missing), and for openaqa/mini `sounds_dir` ("" or the
+      folder of the sounds to build from), `num_train`, `num_test` (scenes to
+      compose; 0 for its default).
 
   Returns:
-    The questions of `train` and of `test`.
+    The questions of `train`, and of `test` or None where the data set has no
+    such split, as openaqa/full has none.
 
   Raises:
     PrepareError: There is no such data set, it is not built and must not or
-      cannot be, or it was built from something else.
+      cannot be, it was built from something else, or it cannot be read.
   """
+  folder = _data_dir(data)
   builder = _builder(data)
-  if data["prepare"] and not builder.is_prepared():
-    with _lock(_data_dir(data), data["name"]):
+  if data["prepare"] and _is_built_here(builder) and not builder.is_prepared():
+    with _lock(pathlib.Path(folder), data["name"]):
       # Another process may have built it while this one waited.
       builder = _builder(data)
       if not builder.is_prepared():
         _build(builder, data["name"])
   try:
-    train, test = (
-      QuestionSource.open(data["name"], split, _data_dir(data))
-      for split in ("train", "test")
-    )
+    train = QuestionSource.open(data["name"], "train", folder)
+    test = None
+    if "test" in builder.info.splits:
+      test = QuestionSource.open(data["name"], "test", folder)
   except (FileNotFoundError, ValueError) as error:
     raise PrepareError(str(error)) from error
+  except OSError as error:
+    raise PrepareError(
+      f"{data['name']} in {folder} cannot be read: {error}"
+    ) from error
+  held_out = "none to test on"
+  if test is not None:
+    held_out = f"{test.num_rows} about {len(test.clips)} to test on"
   print(
     f"data: {data['name']} in {builder.data_dir}: {train.num_rows} questions"
-    f" about {len(train.clips)} clips to learn from, {test.num_rows} about"
-    f" {len(test.clips)} to test on; sounds from {_origin(builder)}",
+    f" about {len(train.clips)} clips to learn from, {held_out}; sounds from"
+    f" {_origin(builder)}",
     flush=True,
   )
   return train, test
@@ -106,6 +124,9 @@ def train_tokenizer(
 ) -> SentencePieceTokenizer:
   """Trains a tokenizer on the full texts (prompt and answer) of questions.
 
+  Of more than 200,000 questions, those of a sample of the clips are taken,
+  spread evenly over all and always the same.
+
   Args:
     source: The questions; each clip's record is read once.
     vocab_size: Number of pieces.
@@ -132,19 +153,35 @@ def _texts(source: QuestionSource) -> Iterator[str]:
   index = source.index
   order = np.argsort(index.clip, kind="stable")
   clips, starts = np.unique(index.clip[order], return_index=True)
-  for clip, rows in zip(clips, np.split(order, starts[1:]), strict=True):
-    questions = source.clips[int(clip)]["questions"]
-    for place in index.question[rows]:
+  rows_of_clips = np.split(order, starts[1:])
+  taken = range(len(clips))
+  if source.num_rows > _TOKENIZER_QUESTIONS:
+    every = math.ceil(source.num_rows / _TOKENIZER_QUESTIONS)
+    taken = taken[::every]
+    print(
+      f"tokenizer: learns from {len(taken)} of the {len(clips)} clips, spread"
+      f" evenly over the {source.num_rows} questions",
+      flush=True,
+    )
+  for number in taken:
+    questions = source.clips[int(clips[number])]["questions"]
+    inputs = questions.get("input")
+    for place in index.question[rows_of_clips[number]]:
       yield prompts.build_full_text(
         questions["instruction"][place].decode(),
-        "",
+        "" if inputs is None else inputs[place].decode(),
         questions["output"][place].decode(),
       )
 
 
-def _data_dir(data: Mapping[str, Any]) -> pathlib.Path:
-  """TFDS's folder."""
-  return pathlib.Path(data["dir"] or tfds.core.constants.DATA_DIR).expanduser()
+def _data_dir(data: Mapping[str, Any]) -> epath.Path:
+  """TFDS's folder, on a disk or in a bucket."""
+  folder = data["dir"] or tfds.core.constants.DATA_DIR
+  try:
+    bucket.check_folder(folder)
+  except ValueError as error:
+    raise PrepareError(f"config.data.dir: {error}") from error
+  return epath.Path(folder).expanduser()
 
 
 def _builder(data: Mapping[str, Any]) -> tfds.core.DatasetBuilder:
@@ -160,12 +197,18 @@ def _builder(data: Mapping[str, Any]) -> tfds.core.DatasetBuilder:
     return tfds.builder(name, data_dir=_data_dir(data), **kwargs)
   except tfds.core.DatasetNotFoundError as error:
     raise PrepareError(
-      f"config.data.name: TFDS knows no data set {name!r}; this project's is"
-      f" {_OWN.name}/mini"
+      f"config.data.name: TFDS knows no data set {name!r}; this project's are"
+      f" {_OWN.name}/mini and {_OWN.name}/full"
     ) from error
   except ValueError as error:
     message = _TFDS_PREFIX.sub("", str(error))
     raise PrepareError(f"config.data: {name}: {message}") from error
+
+
+def _is_built_here(builder: tfds.core.DatasetBuilder) -> bool:
+  """Whether the trainer builds a data set that is not there."""
+  is_mini = isinstance(builder, _OWN) and builder.builder_config.name == "mini"
+  return is_mini and not bucket.is_bucket(builder.data_dir)
 
 
 def _build(builder: tfds.core.DatasetBuilder, name: str) -> None:

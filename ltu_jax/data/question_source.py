@@ -4,7 +4,7 @@ On disk a clip is stored once, with the list of its questions (see
 tfds_builders/openaqa). A small index beside the records (question_index.py)
 lists all questions, so that a stage can choose questions by task and shuffle
 them globally without reading a clip. Nothing here imports TensorFlow: TFDS
-reads ArrayRecord without it.
+reads ArrayRecord without it, from a disk or a bucket.
 
 Letters: Q questions.
 """
@@ -17,7 +17,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 from google.protobuf.message import DecodeError
 
-from ltu_jax.data import question_index
+from ltu_jax.data import bucket, question_index
 from ltu_jax.data.question_index import QuestionIndex
 
 _READ_ERRORS = (RuntimeError, DecodeError, ValueError)
@@ -111,24 +111,24 @@ class QuestionSource(Sequence[Question]):
     Args:
       name: Data set and config, such as `openaqa/mini`.
       split: `train` or `test`.
-      data_dir: TFDS's folder; None takes TFDS's default.
+      data_dir: TFDS's folder, which may be `gs://BUCKET/FOLDER`; None takes
+        TFDS's default.
 
     Raises:
       FileNotFoundError: If the data set is not prepared there.
-      ValueError: If there is no such split.
+      ValueError: If there is no such split, or the folder's kind of address
+        cannot be read.
     """
     where = tfds.core.constants.DATA_DIR if data_dir is None else data_dir
-    missing = FileNotFoundError(
-      f"{name} is not prepared in {os.fspath(where)}; prepare it with: python"
-      f' -c "import tfds_builders, tensorflow_datasets as tfds;'
-      f" tfds.builder('{name}', data_dir='{os.fspath(where)}')"
-      f'.download_and_prepare()"'
-    )
+    bucket.check_folder(where)
+    missing = FileNotFoundError(bucket.how_to_prepare(name, where))
     try:
       builder = tfds.builder(name, data_dir=data_dir)
-    except tfds.core.DatasetNotFoundError as e:
+      is_prepared = builder.is_prepared()
+    except (tfds.core.DatasetNotFoundError, FileNotFoundError) as e:
+      # gcsfs raises the second where there is no such bucket.
       raise missing from e
-    if not builder.is_prepared():
+    if not is_prepared:
       raise missing
     splits = builder.info.splits
     if split not in splits:

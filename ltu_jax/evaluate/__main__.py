@@ -78,8 +78,9 @@ def _evaluate(args: argparse.Namespace) -> held_out.Result:
   _, test_set = prepare.open_splits(data)
   if test_set is None:
     raise prepare.PrepareError(
-      f"{data['name']} has no test split: there are no held-out clips to ask"
-      " about"
+      f"{data['name']} has no held-out clips (it has no split `test`); to ask"
+      " about those of openaqa/mini, make a bundle with `python -m"
+      " ltu_jax.convert export` and give --bundle"
     )
   settings = held_out.Settings(args.items, _BATCH_SIZE, _MAX_NEW_TOKENS)
   return held_out.evaluate(trained.model, trained.tokenizer, test_set, settings)

@@ -1,5 +1,6 @@
 """Getting data ready: built once, opened, and every mistake told."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ import pytest
 import soundfile
 
 import made_up_clips
+import made_up_openaqa
 from ltu_jax.data import prepare, prompts
 from ltu_jax.data.question_source import QuestionSource
 from tfds_builders.openaqa import fetch, openaqa_dataset_builder
@@ -116,6 +118,46 @@ def test_not_built_and_must_not_be(data):
   check_error(data | {"prepare": False}, "is not prepared in", data["dir"])
 
 
+@pytest.fixture
+def full(data, monkeypatch):
+  """`config.data` of openaqa/full, built or not."""
+  configs = {
+    "full": openaqa_dataset_builder.FullConfig(name="full", num_processes=1)
+  }
+  monkeypatch.setattr(_Builder, "BUILDER_CONFIGS", list(configs.values()))
+  monkeypatch.setattr(_Builder, "builder_configs", configs)
+  return data | {"name": "openaqa/full", "sounds_dir": ""}
+
+
+@pytest.mark.parametrize("prepare_it", [True, False])
+def test_full_is_not_built_by_the_trainer(full, prepare_it):
+  check_error(
+    full | {"prepare": prepare_it},
+    "tfds build openaqa/full --imports=tfds_builders --manual_dir=DIR"
+    f" --data_dir={full['dir']}",
+    "tfds_builders/openaqa/README.md",
+    "pip install -e '.[beam]'",
+  )
+  assert not os.path.exists(full["dir"])
+
+
+def test_a_data_set_without_test_split(full, tmp_path, capsys):
+  made_up_openaqa.write(tmp_path / "in", num_good=5)
+  made_up_openaqa.build(tmp_path / "in", full["dir"])
+  capsys.readouterr()
+  train, test = prepare.open_splits(full)
+  assert (len(train.clips), train.num_rows, test) == (5, 15, None)
+  out = capsys.readouterr().out
+  assert "to learn from, none to test on; sounds from source_0, sour" in out
+  assert prepare.recordings(full) == {}
+
+
+def test_options_of_mini_are_not_for_full(full):
+  check_error(
+    full | {"num_train": 3}, "openaqa/full has no option num_train; it has aud"
+  )
+
+
 def test_unknown_names(data):
   check_error(
     data | {"name": "nowhere/x", "sounds_dir": ""},
@@ -166,20 +208,21 @@ def test_folder_that_cannot_be_written(data, tmp_path):
   )
 
 
-def test_tokenizer_learns_from_full_texts_reading_each_clip_once(
-  tmp_path, monkeypatch
-):
-  class Counted(list):
-    """Records; notes which are read."""
+class Counted(list):
+  """Records; notes in `read` which are read."""
 
-    read: list = []  # noqa: RUF012 (one instance)
+  def __init__(self, records):
+    super().__init__(records)
+    self.read = []
 
-    def __getitem__(self, place):
-      self.read.append(place)
-      return super().__getitem__(place)
+  def __getitem__(self, place):
+    self.read.append(place)
+    return super().__getitem__(place)
 
-  records, index = made_up_clips.make()
-  clips = Counted(records)
+
+@pytest.fixture
+def texts(monkeypatch):
+  """What a tokenizer is trained on, in place of the training."""
   texts = []
 
   def keep(given, vocab_size, path):
@@ -188,6 +231,14 @@ def test_tokenizer_learns_from_full_texts_reading_each_clip_once(
     return vocab_size
 
   monkeypatch.setattr(prepare, "train_sentencepiece", keep)
+  return texts
+
+
+def test_tokenizer_learns_from_full_texts_reading_each_clip_once(
+  tmp_path, texts
+):
+  records, index = made_up_clips.make()
+  clips = Counted(records)
   source = QuestionSource(clips, index).select(tasks=["caption"])
   path = tmp_path / "t.model"
   assert prepare.train_tokenizer(source, 300, path) == 300
@@ -201,6 +252,40 @@ def test_tokenizer_learns_from_full_texts_reading_each_clip_once(
   ]
   assert clips.read == [2, 3, 4, 5, 6]
   assert [p.name for p in tmp_path.iterdir()] == ["t.model"]
+
+
+def test_tokenizer_learns_the_text_that_belongs_to_a_question(tmp_path, texts):
+  records, index = made_up_clips.make(3)
+  records[2]["questions"]["input"] = [b"", "À table".encode()]
+  prepare.train_tokenizer(
+    QuestionSource(records, index), 300, tmp_path / "t.model"
+  )
+  assert texts == [
+    prompts.build_full_text(f"Question {c}.{q}: what?", more, f"Answer {c}.{q}")
+    + ", café."
+    for c, q, more in [(1, 0, ""), (2, 0, ""), (2, 1, "À table")]
+  ]
+
+
+def test_tokenizer_of_many_questions_reads_a_spread_of_the_clips(
+  tmp_path, texts, monkeypatch, capsys
+):
+  records, index = made_up_clips.make(13)
+  clips = Counted(records)
+  source = QuestionSource(clips, index)
+  assert source.num_rows == 78
+  monkeypatch.setattr(prepare, "_TOKENIZER_QUESTIONS", 78)
+  prepare.train_tokenizer(source, 300, tmp_path / "t.model")
+  assert len(clips.read) == 12
+  assert not capsys.readouterr().out
+  monkeypatch.setattr(prepare, "_TOKENIZER_QUESTIONS", 30)
+  for _ in range(2):
+    clips.read.clear()
+    texts.clear()
+    prepare.train_tokenizer(source, 300, tmp_path / "t.model")
+    assert clips.read == [1, 4, 7, 10]
+    assert len(texts) == 1 + 4 + 7 + 10
+  assert "from 4 of the 12 clips" in capsys.readouterr().out
 
 
 def test_tokenizer_that_cannot_be_trained(tmp_path):

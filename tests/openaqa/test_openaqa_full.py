@@ -360,9 +360,9 @@ def test_a_built_data_set_of_other_options_is_an_error(built):
 
 
 def test_an_option_of_the_other_config_is_an_error(tmp_path):
-  with pytest.raises(TypeError, match="openaqa/full has no option num_train"):
+  with pytest.raises(ValueError, match="full has no option num_train"):
     Builder(config="full", data_dir=tmp_path, num_train=3)
-  with pytest.raises(TypeError, match="openaqa/mini has no option audio_roots"):
+  with pytest.raises(ValueError, match="mini has no option audio_roots"):
     Builder(config="mini", data_dir=tmp_path, audio_roots=["a"])
 
 

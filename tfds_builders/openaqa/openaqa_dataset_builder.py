@@ -135,8 +135,8 @@ class Builder(array_record.ArrayRecordMixin, tfds.core.GeneratorBasedBuilder):
         options of the config (fields of `FullConfig` or `MiniConfig`).
 
     Raises:
-      ValueError: If the data set was already built from something else.
-      TypeError: If the config has no such option.
+      ValueError: If the config has no such option, or the data set was already
+        built from something else.
     """
     options = _fields(FullConfig) | _fields(MiniConfig)
     asked = {key: kwargs.pop(key) for key in options & kwargs.keys()}
@@ -145,7 +145,7 @@ class Builder(array_record.ArrayRecordMixin, tfds.core.GeneratorBasedBuilder):
     self._original_state |= asked
     wrong = asked.keys() - _fields(type(self.builder_config))
     if wrong:
-      raise TypeError(
+      raise ValueError(
         f"openaqa/{self.builder_config.name} has no option {min(wrong)}; it"
         f" has {', '.join(sorted(_fields(type(self.builder_config))))}"
       )
