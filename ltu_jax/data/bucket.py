@@ -46,8 +46,10 @@ def how_to_prepare(name: str, folder: str | os.PathLike) -> str:
     folder: TFDS's folder, of this machine or in a bucket.
   """
   folder = os.fspath(folder)
-  data_dir = "DATA_DIR" if is_bucket(folder) else folder
   is_full = name.partition(":")[0] == "openaqa/full"
+  # TFDS itself writes records to disks alone; openaqa/full brings its own way.
+  is_copied = is_bucket(folder) and not is_full
+  data_dir = "DATA_DIR" if is_copied else folder
   build = (
     f"tfds build {name} --imports=tfds_builders"
     f"{' --manual_dir=DIR' if is_full else ''} --data_dir={data_dir}"
@@ -55,14 +57,14 @@ def how_to_prepare(name: str, folder: str | os.PathLike) -> str:
   notes = "the command needs: pip install -e '.[beam]'"
   if is_full:
     notes += "; tfds_builders/openaqa/README.md says what DIR has to hold"
-  if not is_bucket(folder):
-    return (
-      f"{name} is not prepared in {folder}; build it with: {build} ({notes})"
-    )
+  where = f"{name} is not prepared in {folder}"
+  if is_bucket(folder):
+    where += ", or this machine's account may not read it"
+  if not is_copied:
+    return f"{where}; build it with: {build} ({notes})"
   dataset = name.partition("/")[0]
   copy = f"gcloud storage cp -r {data_dir}/{dataset} {folder.rstrip('/')}/"
   return (
-    f"{name} is not in {folder}, or this machine's account may not read it."
-    " A data set cannot be built into a bucket: build it on a disk first with"
+    f"{where}. It cannot be built into a bucket: build it on a disk first with"
     f" {build} ({notes}), then copy it with: {copy}"
   )

@@ -130,7 +130,7 @@ def test_what_is_not_in_the_bucket_is_told_and_not_built(
   message, direct = run(ERROR, server, json.dumps(data))
   assert any(bucket_name in path for path in server.asked)
   assert message == direct
-  assert f"openaqa/mini is not in {folder}" in message
+  assert f"openaqa/mini is not prepared in {folder}" in message
   assert "cannot be built into a bucket" in message
   assert "tfds build openaqa/mini --imports=tfds_builders" in message
   assert f"gcloud storage cp -r DATA_DIR/openaqa {folder}/" in message

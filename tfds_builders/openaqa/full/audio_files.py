@@ -20,6 +20,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
+import fsspec
 from etils import epath
 
 from ltu_jax.audio.decode import SUFFIXES
@@ -135,9 +136,11 @@ def _walk(root: epath.Path) -> Iterator[str]:
   """Yields the paths of all files below a folder, in order of name."""
   if not root.is_dir():
     raise RootError(f"{root}: is no folder; give another as audio_roots")
-  if "://" in os.fspath(root):
-    # One listing of a bucket; a walk would ask for every folder.
-    yield from sorted(os.fspath(path) for path in root.glob("**/*"))
+  scheme, mark, _ = os.fspath(root).partition("://")
+  if mark:
+    # One listing of all; a walk would ask for every folder.
+    files, path = fsspec.core.url_to_fs(os.fspath(root))
+    yield from (f"{scheme}{mark}{found}" for found in sorted(files.find(path)))
     return
   seen = set()
   for folder, folders, names in os.walk(

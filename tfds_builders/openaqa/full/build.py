@@ -84,9 +84,8 @@ class _State:
 
   def save(self, folder: epath.Path) -> None:
     """Writes it whole or not at all."""
-    file = folder / "plan.tmp"
-    file.write_text(json.dumps(dataclasses.asdict(self)))
-    file.replace(folder / "plan.json")
+    text = json.dumps(dataclasses.asdict(self))
+    shards.write_whole(folder / "plan.json", text)
 
 
 def build(

@@ -85,9 +85,7 @@ def build(job: Job, shard: int) -> None:
     }
     _move(file, job.records(shard))
   QuestionIndex.make(work.questions).save(job.index(shard))
-  unfinished = job.report(shard).with_suffix(".tmp")
-  unfinished.write_text(json.dumps(report))
-  unfinished.replace(job.report(shard))
+  write_whole(job.report(shard), json.dumps(report))
 
 
 class _Shard:
@@ -188,6 +186,17 @@ def _write(path: epath.Path, examples: Iterator[Mapping[str, Any]]) -> None:
     file_format=tfds.core.FileFormat.ARRAY_RECORD
   )
   writer.write(path, serialized())
+
+
+def write_whole(path: epath.Path, text: str) -> None:
+  """Writes a text file that is never seen in part."""
+  if "://" in os.fspath(path):
+    # A bucket shows an object when it is complete.
+    path.write_text(text)
+    return
+  unfinished = path.with_suffix(".tmp")
+  unfinished.write_text(text)
+  unfinished.replace(path)
 
 
 def _local_folder(folder: str) -> str | None:

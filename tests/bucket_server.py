@@ -2,7 +2,9 @@
 
 import contextlib
 import functools
+import http
 import http.server
+import json
 import pathlib
 import re
 import threading
@@ -10,11 +12,13 @@ import urllib.request
 from urllib.parse import quote, unquote
 
 import gcp_storage_emulator.server
-from gcp_storage_emulator.handlers import buckets
+from gcp_storage_emulator.exceptions import NotFound
+from gcp_storage_emulator.handlers import buckets, objects
 from gcp_storage_emulator.storage import Storage
 
 BUCKET = "sounds-and-questions"
 
+_MOVE = re.compile(r"/storage/v1/b/([^/]+)/o/([^/]+)/moveTo/o/([^/?]+).*")
 _OBJECT = re.compile(r"/storage/v1/b/([^/]+)/o/([^/?]+)\?.*")
 
 
@@ -22,8 +26,30 @@ class _Handler(gcp_storage_emulator.server.RequestHandler):
   """The emulator, with what it lacks of Google's answers.
 
   It knows no `Range: bytes=-N` (the last N bytes), by which ArrayRecord's
-  reader finds the end of a file, and answers it with the whole file.
+  reader finds the end of a file, and answers it with the whole file. It knows
+  no `moveTo`, by which gcsfs renames.
   """
+
+  def do_POST(self):
+    moved = _MOVE.fullmatch(self.path)
+    if not moved:
+      super().do_POST()
+      return
+    bucket, *names = map(unquote, moved.groups())
+    try:
+      moved_object = objects._copy(
+        "http://127.0.0.1", self.storage, bucket, names[0], bucket, names[1]
+      )
+      self.storage.delete_file(bucket, names[0])
+    except NotFound:
+      self.send_error(http.HTTPStatus.NOT_FOUND)
+      return
+    answer = json.dumps(moved_object).encode()
+    self.send_response(http.HTTPStatus.OK)
+    self.send_header("Content-Type", "application/json")
+    self.send_header("Content-Length", str(len(answer)))
+    self.end_headers()
+    self.wfile.write(answer)
 
   def do_GET(self):
     self.server.asked.append(self.path)
@@ -75,3 +101,10 @@ class Bucket:
           headers={"Content-Type": "application/octet-stream"},
         )
         urllib.request.urlopen(request).close()
+
+  def download(self, folder: str, to: pathlib.Path) -> None:
+    """Copies all files of a folder of the bucket into a folder."""
+    for name in self._storage.objects[BUCKET]:
+      if name.startswith(f"{folder}/"):
+        data = self._storage.get_file(BUCKET, name)
+        (to / name.rpartition("/")[2]).write_bytes(data)
