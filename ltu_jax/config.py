@@ -20,11 +20,11 @@ _RUN_FIELDS = ("remat", "dtype", "dropout")
 
 
 def fields(instance: Any) -> dict[str, Any]:
-  """A frozen dataclass as a dict of plain values, for a ConfigDict."""
-  return {
-    name: list(value) if isinstance(value, tuple) else value
-    for name, value in dataclasses.asdict(instance).items()
-  }
+  """A frozen dataclass as a dict, for a ConfigDict.
+
+  Tuples stay: they can be set on the command line, and lists cannot.
+  """
+  return dataclasses.asdict(instance)
 
 
 def _make(cls: type, values: Mapping, where: str) -> Any:
@@ -77,15 +77,10 @@ def adopt(config: ml_collections.ConfigDict, parts: Mapping) -> list[str]:
   for name, part in parts.items():
     new = {k: v for k, v in fields(part).items() if k not in _RUN_FIELDS}
     mine = config.model[name]
-    old = {k: _plain(mine.get(k)) for k in new}
+    old = {k: mine.get(k) for k in new}
     changed += differences(old, new, f"config.model.{name}.")
     config.model[name].update(new)
   return changed
-
-
-def _plain(value: Any) -> Any:
-  """Tuples of a ConfigDict as the lists that `fields` gives."""
-  return list(value) if isinstance(value, tuple) else value
 
 
 def augment(config: Mapping) -> Augment:
@@ -156,7 +151,11 @@ def differences(old: Mapping, new: Mapping, prefix: str = "config.") -> list:
   """Names what differs between two nested configs: "config.a.b: 1 -> 2"."""
   lines = []
   for key in sorted({*old, *new}):
-    a, b = old.get(key), new.get(key)
+    # A config that was written as JSON has lists for its tuples.
+    a, b = (
+      list(value) if isinstance(value, tuple) else value
+      for value in (old.get(key), new.get(key))
+    )
     if isinstance(a, Mapping) and isinstance(b, Mapping):
       lines += differences(a, b, f"{prefix}{key}.")
     elif a != b:

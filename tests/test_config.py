@@ -95,3 +95,19 @@ def test_quickstart_keeps_the_papers_tasks_and_parts():
     assert ours.tasks == published.tasks
     assert ours.trainable == published.trainable
     assert not math.isclose(ours.peak_lr, 0)
+
+
+def test_a_tuple_is_no_change_from_the_list_of_a_written_config():
+  old, new = {"tasks": ["caption"]}, {"tasks": ("caption",)}
+  assert config_lib.differences(old, new) == []
+  assert config_lib.differences(old, {"tasks": ("a", "b")}) == [
+    "config.tasks: ['caption'] -> ['a', 'b']"
+  ]
+
+
+def test_what_a_stage_selects_can_be_set_on_the_command_line():
+  # ml_collections takes tuples there, and no lists.
+  config = base.get_config()
+  for stage in config.stages.values():
+    for name in ("tasks", "datasets", "trainable"):
+      assert isinstance(stage[name], tuple)

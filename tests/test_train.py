@@ -8,6 +8,7 @@ import pytest
 from absl.testing import flagsaver
 from flax import nnx
 
+import made_up_openaqa
 import made_up_sounds
 from ltu_jax import main, metrics, train
 from ltu_jax.checkpoint import CheckpointError
@@ -225,3 +226,20 @@ def test_main_ends_user_errors_with_status_two(whole, sounds, capsys):
     main.train_run(config, str(whole))
   assert exit_info.value.code == 2
   assert capsys.readouterr().err.startswith("error: config.log_every is 0")
+
+
+def test_trains_on_the_full_data_set_stage_by_stage(tmp_path):
+  changed = made_up_openaqa.CHANGED_AUDIO
+  made_up_openaqa.write(tmp_path / "in", num_good=24, changed=changed)
+  made_up_openaqa.build(tmp_path / "in", tmp_path / "data")
+  config = tiny(tmp_path)
+  config.data.update(
+    name="openaqa/full", sounds_dir="", num_train=0, num_test=0
+  )
+  config.stages.stage2.datasets = ("source_1",)
+  train.run(config, str(tmp_path / "run"))
+  lines = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").open()]
+  assert len(lines) == 9
+  assert all(np.isfinite(x["loss"]) and "skipped" not in x for x in lines)
+  report = json.loads((tmp_path / "run/report.json").read_text())
+  assert report["config"]["stages"]["stage2"]["datasets"] == ["source_1"]
