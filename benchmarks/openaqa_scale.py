@@ -301,7 +301,6 @@ def build(args: argparse.Namespace) -> None:
     "CPU seconds, this process": f"{own.ru_utime + own.ru_stime:.0f}",
     "CPU seconds, workers": f"{workers.ru_utime + workers.ru_stime:.0f}",
     "peak memory, this process": f"{own.ru_maxrss / 1e6:.2f} GB",
-    "peak memory, largest worker": f"{workers.ru_maxrss / 1e6:.2f} GB",
     "clips": f"{clips}",
     "JSON": f"{(folder / 'openaqa_5.6M.json').stat().st_size / 1e9:.3f} GB",
     "records": f"{records / 1e9:.2f} GB, {records / clips / 1e3:.0f} kB a clip",

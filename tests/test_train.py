@@ -241,5 +241,5 @@ def test_trains_on_the_full_data_set_stage_by_stage(tmp_path):
   lines = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").open()]
   assert len(lines) == 9
   assert all(np.isfinite(x["loss"]) and "skipped" not in x for x in lines)
-  report = json.loads((tmp_path / "run/report.json").read_text())
-  assert report["config"]["stages"]["stage2"]["datasets"] == ["source_1"]
+  kept = json.loads((tmp_path / "run/config.json").read_text())
+  assert kept["stages"]["stage2"]["datasets"] == ["source_1"]
