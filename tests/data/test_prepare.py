@@ -30,14 +30,21 @@ def write_sounds(folder, clips=3):
   return folder
 
 
+def use_configs(monkeypatch, configs):
+  """Gives the builder other configs."""
+  # In this order: TFDS makes the second of the first when it is asked for, and
+  # what it was must be known to be put back.
+  monkeypatch.setattr(_Builder, "builder_configs", configs)
+  monkeypatch.setattr(_Builder, "BUILDER_CONFIGS", list(configs.values()))
+
+
 @pytest.fixture
 def data(tmp_path, monkeypatch):
   """`config.data` of a small data set of own sounds that is not built yet."""
   small = openaqa_dataset_builder.MiniConfig(
     name="mini", num_train=12, num_test=6
   )
-  monkeypatch.setattr(_Builder, "BUILDER_CONFIGS", [small])
-  monkeypatch.setattr(_Builder, "builder_configs", {"mini": small})
+  use_configs(monkeypatch, {"mini": small})
   return {
     "name": "openaqa/mini",
     "dir": str(tmp_path / "tfds"),
@@ -124,8 +131,7 @@ def full(data, monkeypatch):
   configs = {
     "full": openaqa_dataset_builder.FullConfig(name="full", num_processes=1)
   }
-  monkeypatch.setattr(_Builder, "BUILDER_CONFIGS", list(configs.values()))
-  monkeypatch.setattr(_Builder, "builder_configs", configs)
+  use_configs(monkeypatch, configs)
   return data | {"name": "openaqa/full", "sounds_dir": ""}
 
 
