@@ -164,7 +164,7 @@ class QuestionSource(Sequence[Question]):
     """
     index = self.index
     clip, place = int(index.clip[row]), int(index.question[row])
-    record = self._record(clip)
+    record = self.record(clip)
     clip_id = _text(record["id"], clip)
     questions = record["questions"]
     count = len(questions["instruction"])
@@ -185,8 +185,12 @@ class QuestionSource(Sequence[Question]):
       dataset=index.datasets[index.dataset[row]],
     )
 
-  def _record(self, clip: int) -> Mapping[str, Any]:
-    """Reads a record; the one place where the readers' errors are known."""
+  def record(self, clip: int) -> Mapping[str, Any]:
+    """Reads a clip's record; the one place that knows the readers' errors.
+
+    Raises:
+      RecordError: If it cannot be read.
+    """
     try:
       return self.clips[clip]
     except _READ_ERRORS as error:

@@ -87,7 +87,7 @@ def _items(source: QuestionSource, task: str) -> list[Item]:
   items = []
   for row in rows:
     question = part[int(row)]
-    events = source.clips[question.clip].get("events", {})
+    events = source.record(question.clip).get("events", {})
     names = [name.decode() for name in events.get("recording", [])]
     recordings = tuple(sorted(names)) or (question.clip_id,)
     items.append(Item(question, tuple(read(question.output)), recordings))

@@ -240,6 +240,25 @@ def texts(monkeypatch):
   return texts
 
 
+def test_tokenizer_learns_without_a_record_that_cannot_be_read(
+  tmp_path, texts, capsys
+):
+  class Torn(list):
+    def __getitem__(self, place):
+      if place == 3:  # As ArrayRecord reports a flipped byte.
+        raise RuntimeError("chunk data hash mismatch")
+      return super().__getitem__(place)
+
+  records, index = made_up_clips.make()
+  prepare.train_tokenizer(
+    QuestionSource(Torn(records), index), 300, tmp_path / "t.model"
+  )
+  assert len(texts) == len(index.clip) - 3
+  assert not any("Question 3." in text for text in texts)
+  out = capsys.readouterr().out
+  assert "tokenizer: skipped record 3: cannot be read (RuntimeError: chu" in out
+
+
 def test_tokenizer_learns_from_full_texts_reading_each_clip_once(
   tmp_path, texts
 ):
