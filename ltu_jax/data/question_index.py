@@ -32,6 +32,12 @@ CLOSED_ENDED = (
 OPEN_ENDED = ("open-ended question",)
 """Made by a language model: 3,763,814 questions of OpenAQA."""
 
+MAX_NAMES = 256
+"""Tasks, and data sets, that a table can tell apart."""
+
+MAX_QUESTIONS = 1 << 15
+"""Questions of one clip that a table can hold."""
+
 _ARRAYS = ("clip", "question", "task", "dataset")
 _DTYPES = (np.int32, np.int16, np.uint8, np.uint8)
 

@@ -474,6 +474,22 @@ def test_what_the_folder_lacks_is_told(tmp_path):
   )
 
 
+def test_what_the_index_cannot_hold_ends_a_build_early(tmp_path):
+  names = made_up.write_audio(tmp_path / "in", num_good=2)
+  for key, kind in (("task", "tasks"), ("dataset", "data sets")):
+    many = [
+      made_up.question(names[0], 0, **{key: f"name {i:03d}"})
+      for i in range(257)
+    ]
+    made_up.write_json(tmp_path / "in", many)
+    message = f"there are 257 {kind}, as name 000, name 001, name 002; at most"
+    check_fails(tmp_path / "in", tmp_path, plan.PlanError, message)
+  same = [made_up.question(names[0], 0, output=f"{i}.") for i in range(32769)]
+  made_up.write_json(tmp_path / "in", same)
+  message = "32769 questions are about the clip good_00, at most 32768 can be"
+  check_fails(tmp_path / "in", tmp_path, plan.PlanError, message)
+
+
 def test_an_unknown_decoder_ends_a_build(folder, tmp_path):
   check_fails(
     folder, tmp_path, ValueError, "there are soundfile", decoder="sox"

@@ -15,6 +15,7 @@ from typing import Any
 import tqdm
 from etils import epath
 
+from ltu_jax.data import question_index
 from tfds_builders.openaqa.full import clip_audio, entries, spool
 from tfds_builders.openaqa.full.audio_files import AudioFiles, Match
 from tfds_builders.openaqa.full.tally import Tally
@@ -162,6 +163,8 @@ class _Reading:
       "asked": collections.Counter(),
       "found": collections.Counter(),
     }
+    self._per_clip: collections.Counter[str] = collections.Counter()
+    self._tasks: set[str] = set()
     self._number = 0
     self._files: list[dict[str, Any]] = []
     self._reader: entries.EntryReader | None = None
@@ -198,6 +201,8 @@ class _Reading:
     row = spool.Row(self._number, match.clip_id, match.path, entry)
     self._writer.add(row)
     self._number += 1
+    self._per_clip[match.clip_id] += 1
+    self._tasks.add(entry.task)
     self._questions["found"][entry.dataset] += 1
 
   def _match(self, audio_id: str) -> Match | None:
@@ -212,8 +217,13 @@ class _Reading:
     return self._matches[audio_id]
 
   def plan(self) -> Plan:
-    """Ends the pass."""
+    """Ends the pass.
+
+    Raises:
+      PlanError: If the question index could not hold what was read.
+    """
     self._writer.flush()
+    self._check_index()
     sources = {
       dataset: {
         "clips": {
@@ -224,9 +234,8 @@ class _Reading:
       }
       for dataset, ids in sorted(self._asked.items())
     }
-    found = {m.clip_id for m in self._matches.values() if m is not None}
     return Plan(
-      num_clips=len(found),
+      num_clips=len(self._per_clip),
       num_questions=self._number,
       files=self._files,
       entries_left_out=self._left_out.as_json(),
@@ -239,6 +248,22 @@ class _Reading:
         "unread": dict(self._audio.unread),
       },
     )
+
+  def _check_index(self) -> None:
+    """Raises PlanError for what the question index has no room for."""
+    for kind, names in (("tasks", self._tasks), ("data sets", self._asked)):
+      if len(names) > question_index.MAX_NAMES:
+        raise PlanError(
+          f"there are {len(names)} {kind}, as {', '.join(sorted(names)[:3])};"
+          f" at most {question_index.MAX_NAMES} can be told apart"
+        )
+    for clip_id, count in self._per_clip.most_common(1):
+      if count > question_index.MAX_QUESTIONS:
+        raise PlanError(
+          f"{count} questions are about the clip {clip_id}, at most"
+          f" {question_index.MAX_QUESTIONS} can be; do all audio_ids have the"
+          " same base name?"
+        )
 
 
 def json_files(patterns: Sequence[str], folder: epath.Path) -> tuple[str, ...]:
