@@ -202,7 +202,7 @@ def _make_shards(state: _State, how: How) -> None:
   if done:
     print(
       f"OpenAQA: going on in {job.folder}, {len(done)} of {job.num_shards}"
-      " shards are done",
+      " shards are done (remove that folder to start anew, as with new sounds)",
       flush=True,
     )
   if how.uses_beam:
