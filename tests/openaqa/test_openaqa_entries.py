@@ -63,6 +63,22 @@ def test_a_bad_entry_is_left_out_and_counted(tmp_path, kind, entry, why):
   assert why in example
 
 
+@pytest.mark.parametrize(
+  ("kind", "entry"),
+  [
+    ("not_an_object", "NESTED"),
+    ("wrong_type", json.dumps(GOOD | {"output": 0}).replace("0", "NESTED")),
+  ],
+)
+def test_an_entry_that_python_cannot_print_is_counted(tmp_path, kind, entry):
+  nested = "[" * 2000 + "]" * 2000
+  path = write(tmp_path, f"[{entry.replace('NESTED', nested)}]")
+  found, left_out, _ = read(path)
+  assert not found
+  assert left_out.counts == {kind: 1}
+  assert "[[[[" in left_out.examples[kind][0]
+
+
 @pytest.mark.parametrize("key", ["task", "dataset"])
 def test_task_and_data_set_are_optional(tmp_path, key):
   absent = {k: v for k, v in GOOD.items() if k != key}
