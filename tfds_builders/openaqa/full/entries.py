@@ -37,7 +37,8 @@ LEFT_OUT = BAD | {
 """Kinds of entries that are not used."""
 
 MENDED = {
-  "encoding": "used: bytes that are not UTF-8 were read as Windows-1252",
+  "encoding": "used: bytes that are not UTF-8 were read as Windows-1252, halves"
+  " of characters as U+FFFD",
   "no_task": "used: the task is set to `unknown`; stages select by it",
   "no_dataset": "used: the data set is set to `unknown`",
 }
