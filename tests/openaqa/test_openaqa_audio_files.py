@@ -71,6 +71,23 @@ def test_what_is_another_clip_is_not_taken(tmp_path, name):
   assert files(tmp_path, name).match("LZq4Neh-oWU_000030.wav") is None
 
 
+def test_the_whole_clip_goes_before_one_of_its_starts(tmp_path):
+  # LZ is listed before YLZ.
+  table = files(
+    tmp_path, "audio/LZq4Neh-oWU_30.000_40.000.wav", "audio/YLZq4Neh-oWU.wav"
+  )
+  assert found(table, PUBLISHED, tmp_path) == "audio/YLZq4Neh-oWU.wav"
+
+
+def test_one_of_several_starts_is_ambiguous(tmp_path):
+  names = ("audio/LZq4Neh-oWU_000010.wav", "audio/LZq4Neh-oWU_000030.wav")
+  table = files(tmp_path, *names)
+  match = table.match(PUBLISHED)
+  assert match.is_ambiguous
+  assert match.path.endswith("_000010.wav")
+  assert not table.match("YLZq4Neh-oWU_000030.flac").is_ambiguous
+
+
 def test_accents_match_however_they_are_written(tmp_path):
   composed = unicodedata.normalize("NFC", "Café noise")
   apart = unicodedata.normalize("NFD", "Café noise")
@@ -95,6 +112,31 @@ def test_of_one_name_the_file_with_the_same_folders_is_taken(tmp_path):
   unclear = table.match("/d/other/123.flac")
   assert unclear.is_ambiguous
   assert unclear.path.endswith("freesound/123.flac")
+
+
+def test_two_formats_in_each_of_two_folders_are_two_clips(tmp_path):
+  table = files(
+    tmp_path,
+    *(
+      f"audio/{top}/b/x.{kind}"
+      for top in ("one", "two")
+      for kind in ("au", "wav")
+    ),
+  )
+  matches = [table.match(f"{top}/b/x.flac") for top in ("one", "two")]
+  assert [match.clip_id for match in matches] == ["one/b/x", "two/b/x"]
+  assert all(match.is_ambiguous for match in matches)
+  alone = files(tmp_path / "alone", "audio/x.wav", "audio/x.flac")
+  assert alone.match("x").clip_id == "x"
+
+
+def test_a_folder_whose_name_is_no_utf8_is_part_of_a_name(tmp_path):
+  table = files(tmp_path, "audio/caf\udce9/x.wav", "audio/b/x.wav")
+  match = table.match("other/b/x.wav")
+  assert match.clip_id == "b/x"
+  (tmp_path / "audio/b/x.wav").unlink()
+  table = files(tmp_path, "audio/caf\udce9/x.wav", "audio/\udcff/x.wav")
+  assert table.match("x.wav").clip_id == "caf?/x"
 
 
 def test_the_root_named_first_goes_first(tmp_path):

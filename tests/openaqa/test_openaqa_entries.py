@@ -1,13 +1,14 @@
 """Entries out of JSON files: good ones whole, each kind of bad one counted."""
 
 import hashlib
+import io
 import json
 import tracemalloc
 
 import pytest
 
 import made_up_openaqa
-from tfds_builders.openaqa.full import entries
+from tfds_builders.openaqa.full import entries, json_text
 from tfds_builders.openaqa.full.entries import Entry, EntryReader, JsonError
 from tfds_builders.openaqa.full.tally import Tally
 
@@ -63,6 +64,22 @@ def test_a_bad_entry_is_left_out_and_counted(tmp_path, kind, entry, why):
   assert why in example
 
 
+@pytest.mark.parametrize(
+  ("kind", "entry"),
+  [
+    ("not_an_object", "NESTED"),
+    ("wrong_type", json.dumps(GOOD | {"output": 0}).replace("0", "NESTED")),
+  ],
+)
+def test_an_entry_that_python_cannot_print_is_counted(tmp_path, kind, entry):
+  nested = "[" * 2000 + "]" * 2000
+  path = write(tmp_path, f"[{entry.replace('NESTED', nested)}]")
+  found, left_out, _ = read(path)
+  assert not found
+  assert left_out.counts == {kind: 1}
+  assert "[[[[" in left_out.examples[kind][0]
+
+
 @pytest.mark.parametrize("key", ["task", "dataset"])
 def test_task_and_data_set_are_optional(tmp_path, key):
   absent = {k: v for k, v in GOOD.items() if k != key}
@@ -115,6 +132,36 @@ def test_entries_in_another_encoding_are_mended_and_counted(tmp_path):
   assert mended.counts == {"encoding": 1}
   assert "“café”, 5 €" in mended.examples["encoding"][0]
   assert not left_out.counts
+
+
+@pytest.mark.parametrize(
+  ("escapes", "mended"),
+  [
+    (r"a\ud83cb", "a\ufffdb"),
+    (r"a\uDFB5", "a\ufffd"),
+    (r"\udfb5\ud83c", "\ufffd\ufffd"),
+    (r"\ud83c\ud83c\udfb5\n", "\ufffd🎵\n"),
+    (r"\\ud83c \"\\\ud83c", '\\ud83c "\\\ufffd'),
+  ],
+)
+def test_halves_of_characters_are_mended_and_counted(tmp_path, escapes, mended):
+  entry = json.dumps(GOOD | {"output": "HERE"})
+  text = f"[{entry.replace('HERE', escapes)}, {json.dumps(GOOD)}]"
+  found, left_out, told = read(write(tmp_path, text))
+  assert [e.output for e in found] == [mended, GOOD["output"]]
+  assert told.counts == {"encoding": 1}
+  assert not left_out.counts
+
+
+def test_an_escape_may_lie_on_any_border_of_two_pieces():
+  text = r"\ud83c\udfb5 \\ud83c\\\ud83c\ud83c\udfb5 \n\udfb5 " * 3
+  whole = json_text.Utf8Stream(io.BytesIO(text.encode())).read()
+  assert whole.count(chr(0x10F700).encode()) == 6
+  for size in range(1, 40):
+    stream = json_text.Utf8Stream(io.BytesIO(text.encode()))
+    pieces = iter(lambda stream=stream, size=size: stream.read(size), b"")
+    assert b"".join(pieces) == whole
+    assert stream.strays == 6
 
 
 @pytest.mark.parametrize(

@@ -112,13 +112,21 @@ class AudioFiles:
     youtube = _YOUTUBE.fullmatch(stem)
     if not youtube:
       return None
-    segment = youtube["segment"]
+    fitting: dict[str | None, str] = {}
     for other in self._by_youtube.get(youtube["id"], []):
       theirs = _YOUTUBE.fullmatch(other)["segment"]
-      # Two different starts are two different clips of one video.
-      if segment is None or theirs is None or segment == theirs:
-        return self._choose(other, audio_id)
-    return None
+      fitting.setdefault(theirs, other)
+    segment = youtube["segment"]
+    # The same start, or none where the other side has none, is the same clip.
+    for same in (segment, None):
+      if same in fitting:
+        return self._choose(fitting[same], audio_id)
+    # Two different starts are two different clips of one video.
+    if segment is not None or not fitting:
+      return None
+    match = self._choose(next(iter(fitting.values())), audio_id)
+    is_ambiguous = match.is_ambiguous or len(fitting) > 1
+    return dataclasses.replace(match, is_ambiguous=is_ambiguous)
 
   def _choose(self, stem: str, audio_id: str) -> Match:
     """Chooses among the files of one name by the folders they share."""
@@ -194,9 +202,14 @@ def _tell_apart(path: str, paths: Sequence[str]) -> str:
   """Returns the shortest end of a path, without suffix, no other has."""
   stem, _ = _split(path)
   folders = _parts(path)[:-1]
-  others = [_parts(other)[:-1] for other in paths if other != path]
-  longest = max(_common_end(folders, other) for other in others)
-  return "/".join([*folders[len(folders) - longest - 1 :], stem])
+  others = [_parts(other)[:-1] for other in paths]
+  # Of files in one folder, as x.wav and x.flac, only the first is ever chosen.
+  shared = [_common_end(folders, one) for one in others if one != folders]
+  if not shared:
+    return stem
+  # A folder that is not UTF-8 comes with surrogates, as in _split.
+  kept = "/".join(folders[len(folders) - max(shared) - 1 :])
+  return f"{kept}/{stem}".encode(errors="replace").decode()
 
 
 def _words(counts: collections.Counter[str]) -> str:

@@ -6,6 +6,7 @@ A file is one list of objects with `instruction` (the question), `input`
 full file is 2.3 GB; ijson gives its entries without holding it.
 """
 
+import reprlib
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -36,11 +37,16 @@ LEFT_OUT = BAD | {
 """Kinds of entries that are not used."""
 
 MENDED = {
-  "encoding": "used: bytes that are not UTF-8 were read as Windows-1252",
+  "encoding": "used: bytes that are not UTF-8 were read as Windows-1252, halves"
+  " of characters as U+FFFD",
   "no_task": "used: the task is set to `unknown`; stages select by it",
   "no_dataset": "used: the data set is set to `unknown`",
 }
 """Kinds of entries that are used, but not as they are."""
+
+# Shows a value in an example, however long or deeply nested it is.
+_SHOW = reprlib.Repr()
+_SHOW.maxstring = _SHOW.maxother = 300
 
 UNKNOWN = "unknown"
 """Task or data set of an entry that names none (both are optional)."""
@@ -224,7 +230,7 @@ class EntryReader:
 def _problem(value: object) -> tuple[str, str] | None:
   """Returns what is wrong with an entry, as kind and words; None if nothing."""
   if not isinstance(value, Mapping):
-    return "not_an_object", f"{value!r}"
+    return "not_an_object", _SHOW.repr(value)
   for key in _NEEDED:
     if key not in value:
       return "missing_key", f"no {key}, only {', '.join(map(str, value))}"
@@ -232,7 +238,7 @@ def _problem(value: object) -> tuple[str, str] | None:
     text = value.get(key)
     # null stands for nothing where nothing is allowed.
     if not isinstance(text, str) and (key in _NEEDED or text is not None):
-      return "wrong_type", f"{key} is {text!r}"
+      return "wrong_type", f"{key} is {_SHOW.repr(text)}"
   for key, kind in _EMPTY.items():
     if not value[key].strip():
       return kind, f"{key} is {value[key]!r}, about {value['audio_id']!r}"
