@@ -326,6 +326,28 @@ def test_own_files_and_several_roots(tmp_path):
   assert report["clips"]["left_out"]["missing"]["count"] == 3
 
 
+def test_one_file_and_one_root_need_no_list(folder, tmp_path):
+  # As letters, "/data" would be the roots "/", "d", "a", ...
+  one = {"json_files": made_up.JSON, "audio_roots": folder / "audio"}
+  built = made_up.build(folder, tmp_path, **one)
+  recipe = built.info.metadata["recipe"]
+  assert recipe["json_files"] == [made_up.JSON]
+  assert recipe["audio_roots"] == [str(folder / "audio")]
+  again = made_up.builder(None, tmp_path, **one)
+  assert len(again.as_data_source("train")) == 23
+
+
+def test_a_config_of_ones_own_may_hold_paths(folder, tmp_path):
+  config = openaqa_dataset_builder.FullConfig(
+    name="own", audio_roots=[folder / "audio"], num_processes=1
+  )
+  own = Builder(config=config, data_dir=tmp_path)
+  own.download_and_prepare(
+    download_config=tfds.download.DownloadConfig(manual_dir=folder)
+  )
+  assert len(own.as_data_source("train")) == 23
+
+
 @pytest.mark.parametrize(
   ("there", "taken"),
   [
