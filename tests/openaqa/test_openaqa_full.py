@@ -7,6 +7,7 @@ import os
 import pathlib
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 
@@ -431,6 +432,20 @@ def test_too_few_good_sounds_end_a_build_and_keep_what_was_done(
   capsys.readouterr()
   made_up.build(folder, tmp_path / "out", min_coverage=0.7)
   assert "going on in" in capsys.readouterr().out
+
+
+def test_mended_sounds_are_used_once_the_work_folder_is_gone(tmp_path):
+  names = made_up.write(tmp_path / "in", num_good=1, bad=["damaged", "empty"])
+  work = tmp_path / "out" / "openaqa" / "full" / "1.0.0.unfinished"
+  remedy = f"Mend the sounds and remove {work}, or change the limit"
+  check_fails(tmp_path / "in", tmp_path, build.BuildError, remedy)
+  for name in names[1:]:
+    sound = made_up.encode(made_up.noise(1), format_="WAV")
+    (tmp_path / "in" / "audio" / f"{name}.wav").write_bytes(sound)
+  check_fails(tmp_path / "in", tmp_path, build.BuildError, remedy)
+  shutil.rmtree(work)
+  built = made_up.build(tmp_path / "in", tmp_path / "out")
+  assert len(built.as_data_source("train")) == 3
 
 
 def test_no_sound_at_all_is_never_built(tmp_path):
