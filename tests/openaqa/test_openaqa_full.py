@@ -7,6 +7,7 @@ import os
 import pathlib
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 
@@ -326,6 +327,28 @@ def test_own_files_and_several_roots(tmp_path):
   assert report["clips"]["left_out"]["missing"]["count"] == 3
 
 
+def test_one_file_and_one_root_need_no_list(folder, tmp_path):
+  # As letters, "/data" would be the roots "/", "d", "a", ...
+  one = {"json_files": made_up.JSON, "audio_roots": folder / "audio"}
+  built = made_up.build(folder, tmp_path, **one)
+  recipe = built.info.metadata["recipe"]
+  assert recipe["json_files"] == [made_up.JSON]
+  assert recipe["audio_roots"] == [str(folder / "audio")]
+  again = made_up.builder(None, tmp_path, **one)
+  assert len(again.as_data_source("train")) == 23
+
+
+def test_a_config_of_ones_own_may_hold_paths(folder, tmp_path):
+  config = openaqa_dataset_builder.FullConfig(
+    name="own", audio_roots=[folder / "audio"], num_processes=1
+  )
+  own = Builder(config=config, data_dir=tmp_path)
+  own.download_and_prepare(
+    download_config=tfds.download.DownloadConfig(manual_dir=folder)
+  )
+  assert len(own.as_data_source("train")) == 23
+
+
 @pytest.mark.parametrize(
   ("there", "taken"),
   [
@@ -409,6 +432,20 @@ def test_too_few_good_sounds_end_a_build_and_keep_what_was_done(
   capsys.readouterr()
   made_up.build(folder, tmp_path / "out", min_coverage=0.7)
   assert "going on in" in capsys.readouterr().out
+
+
+def test_mended_sounds_are_used_once_the_work_folder_is_gone(tmp_path):
+  names = made_up.write(tmp_path / "in", num_good=1, bad=["damaged", "empty"])
+  work = tmp_path / "out" / "openaqa" / "full" / "1.0.0.unfinished"
+  remedy = f"Mend the sounds and remove {work}, or change the limit"
+  check_fails(tmp_path / "in", tmp_path, build.BuildError, remedy)
+  for name in names[1:]:
+    sound = made_up.encode(made_up.noise(1), format_="WAV")
+    (tmp_path / "in" / "audio" / f"{name}.wav").write_bytes(sound)
+  check_fails(tmp_path / "in", tmp_path, build.BuildError, remedy)
+  shutil.rmtree(work)
+  built = made_up.build(tmp_path / "in", tmp_path / "out")
+  assert len(built.as_data_source("train")) == 3
 
 
 def test_no_sound_at_all_is_never_built(tmp_path):

@@ -36,6 +36,12 @@ manual_dir (README.md beside the builder, "The full data set"):
 """
 
 
+def _names(paths: Any) -> list[str]:
+  """One path or several as a list of texts, as JSON gives it back."""
+  one = isinstance(paths, str | pathlib.PurePath)
+  return [os.fspath(path) for path in ([paths] if one else paths)]
+
+
 @dataclasses.dataclass
 class FullConfig(tfds.core.BuilderConfig):
   """The published questions on the user's own copies of the audio.
@@ -64,11 +70,16 @@ class FullConfig(tfds.core.BuilderConfig):
   max_bad_entries: float = 0.01
   num_processes: int = 0
 
+  def __post_init__(self):
+    """Takes one file or folder for a list of one; texts for paths."""
+    self.json_files = _names(self.json_files)
+    self.audio_roots = _names(self.audio_roots)
+
   def recipe(self) -> dict[str, Any]:
     """Returns what decides the content."""
     return {
-      "json_files": list(self.json_files),
-      "audio_roots": list(self.audio_roots),
+      "json_files": self.json_files,
+      "audio_roots": self.audio_roots,
       "keep_unanswerable": self.keep_unanswerable,
       "drop_duplicates": self.drop_duplicates,
       "decoder": self.decoder,
@@ -149,7 +160,7 @@ class Builder(array_record.ArrayRecordMixin, tfds.core.GeneratorBasedBuilder):
         f"openaqa/{self.builder_config.name} has no option {min(wrong)}; it"
         f" has {', '.join(sorted(_fields(type(self.builder_config))))}"
       )
-    self._asked = {k: _plain(v) for k, v in asked.items() if v is not None}
+    self._asked = {k: v for k, v in asked.items() if v is not None}
     if self._asked.get("sounds_dir"):
       self._asked["sounds_dir"] = os.path.abspath(self._asked["sounds_dir"])
     self._final_dir = epath.Path(self.data_dir)
@@ -158,8 +169,10 @@ class Builder(array_record.ArrayRecordMixin, tfds.core.GeneratorBasedBuilder):
   def _check_built(self) -> None:
     """Raises if what lies on disk was built from something else."""
     built = (self.info.metadata or {}).get("recipe", {})
-    for name, asked in self._asked.items():
-      if name in built and built[name] != asked:
+    recipe = self._config().recipe()
+    for name in self._asked.keys() & built.keys():
+      asked = recipe[name]
+      if built[name] != asked:
         raise ValueError(
           f"{self.data_dir} was built with {name}={built[name]}, not"
           f" {asked}: remove that folder or give another data_dir"
@@ -301,12 +314,3 @@ class Builder(array_record.ArrayRecordMixin, tfds.core.GeneratorBasedBuilder):
       path.rmtree()
     if self._work_dir.exists():
       self._work_dir.rmtree()
-
-
-def _plain(value: Any) -> Any:
-  """Sequences as lists, as JSON gives them back; paths as texts."""
-  if isinstance(value, pathlib.PurePath):
-    return os.fspath(value)
-  if isinstance(value, list | tuple):
-    return [_plain(item) for item in value]
-  return value

@@ -148,7 +148,7 @@ def build(
   report = build_report.make(state.plan, parts)
   report["seconds"] = round(time.monotonic() - start, 1)
   print(build_report.table(report), flush=True)
-  _check(report, state.plan, limits, "used")
+  _check(report, state.plan, limits, "used", made_in=state.job.folder)
   return state.job, report
 
 
@@ -171,7 +171,11 @@ def _load(folder: epath.Path, made_from: Mapping[str, Any]) -> _State | None:
 
 
 def _check(
-  report: Mapping[str, Any], first: plan.Plan, limits: Limits, name: str
+  report: Mapping[str, Any],
+  first: plan.Plan,
+  limits: Limits,
+  name: str,
+  made_in: str | None = None,
 ) -> None:
   """Raises BuildError if too much is bad or missing."""
   problems = []
@@ -188,9 +192,13 @@ def _check(
       f" {limits.min_coverage:.2%} have to be (min_coverage)"
     )
   if problems:
+    remedy = "Mend the input, or change the limit."
+    if made_in:
+      # Sounds are not looked at again where a build goes on.
+      remedy = f"Mend the sounds and remove {made_in}, or change the limit."
     raise BuildError(
-      f"OpenAQA is not built: {'; '.join(problems)}. Mend the input, or change"
-      f" the limit.\n{build_report.table(report)}"
+      f"OpenAQA is not built: {'; '.join(problems)}. {remedy}"
+      f"\n{build_report.table(report)}"
     )
 
 
@@ -202,7 +210,7 @@ def _make_shards(state: _State, how: How) -> None:
   if done:
     print(
       f"OpenAQA: going on in {job.folder}, {len(done)} of {job.num_shards}"
-      " shards are done (remove that folder to start anew, as with new sounds)",
+      " shards are done; remove it if sounds were added or mended since",
       flush=True,
     )
   if how.uses_beam:
