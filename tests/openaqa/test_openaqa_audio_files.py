@@ -88,6 +88,40 @@ def test_one_of_several_starts_is_ambiguous(tmp_path):
   assert not table.match("YLZq4Neh-oWU_000030.flac").is_ambiguous
 
 
+@pytest.mark.parametrize(
+  ("audio_id", "name", "is_checked"),
+  [
+    # One start, written as VGGSound and as AudioSet's tools do.
+    ("LZq4Neh-oWU_000030.wav", "audio/YLZq4Neh-oWU_30.000_40.000.wav", True),
+    ("LZq4Neh-oWU.wav", "audio/YLZq4Neh-oWU.wav", True),
+    ("LZq4Neh-oWU.wav", "audio/LZq4Neh-oWU_000030.wav", False),
+    ("LZq4Neh-oWU_000030.wav", "audio/LZq4Neh-oWU.wav", False),
+  ],
+)
+def test_a_start_on_one_side_alone_is_told(
+  tmp_path, audio_id, name, is_checked
+):
+  match = files(tmp_path, name).match(audio_id)
+  assert match.path == str(tmp_path / name)
+  assert match.has_start_on_one_side != is_checked
+
+
+def test_thousands_of_files_of_one_name_are_told_apart(tmp_path):
+  names = [f"audio/{i // 2}/clip{i}/audio.wav" for i in range(3000)]
+  table = files(tmp_path, *names)
+  assert table.num_files == 3000
+  for i in range(3000):
+    match = table.match(f"/elsewhere/clip{i}/audio.flac")
+    assert match == Match(f"clip{i}/audio", str(tmp_path / names[i]))
+  assert table.match("x/audio.wav").is_ambiguous
+
+
+def test_the_digest_tells_whether_files_came_or_went(tmp_path):
+  before = files(tmp_path, "audio/a.wav", "audio/note.txt").digest
+  assert files(tmp_path, "audio/other.txt").digest == before
+  assert files(tmp_path, "audio/b.wav").digest != before
+
+
 def test_accents_match_however_they_are_written(tmp_path):
   composed = unicodedata.normalize("NFC", "Café noise")
   apart = unicodedata.normalize("NFD", "Café noise")

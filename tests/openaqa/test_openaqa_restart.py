@@ -79,7 +79,7 @@ def test_killed_and_started_again(
   out, _ = second.communicate()
   assert second.returncode == 0, out
   assert f", {len(kept)} of {_SHARDS} shards are done" in out
-  assert "listing sound files" not in out  # The first pass was not repeated.
+  assert "OpenAQA: reading" not in out  # The first pass was not repeated.
   (built,) = (tmp_path / "openaqa" / "full").iterdir()
   same_files(undisturbed, built)
   # The very files: they were not made again.
@@ -87,19 +87,45 @@ def test_killed_and_started_again(
   assert inodes <= {p.stat().st_ino for p in names}
 
 
-def test_changed_input_starts_anew(folder, tmp_path, capsys, monkeypatch):
-  def fail(job, shard):
-    raise OSError(errno.ENOSPC, "No space left on device")
+def fail(job, shard):
+  raise OSError(errno.ENOSPC, "No space left on device")
 
+
+@pytest.mark.parametrize("change", ["option", "sound", "questions"])
+def test_changed_input_starts_anew(tmp_path, capsys, monkeypatch, change):
+  names = made_up.write(tmp_path / "in", num_good=4)
+  lost = tmp_path / "in" / "audio" / f"{names[0]}.flac"
+  lost.rename(tmp_path / "lost")
   build = shards.build
   monkeypatch.setattr(shards, "build", fail)
   with pytest.raises(OSError, match="No space left"):
-    made_up.build(folder, tmp_path)
+    made_up.build(tmp_path / "in", tmp_path / "out")
   monkeypatch.setattr(shards, "build", build)
   capsys.readouterr()
-  made_up.build(folder, tmp_path, drop_duplicates=True)
+  options = {}
+  if change == "option":
+    options["drop_duplicates"] = True
+  elif change == "sound":
+    (tmp_path / "lost").rename(lost)
+  else:
+    made_up.write_json(tmp_path / "in", made_up.entries(names, each=2))
+  built = made_up.build(tmp_path / "in", tmp_path / "out", **options)
   out = capsys.readouterr().out
-  assert "is of other input or options; starting anew" in out
+  assert "is of other questions, sounds or options; starting anew" in out
+  num_clips = {"sound": 4}.get(change, 3)
+  assert len(built.as_data_source("train")) == num_clips
+
+
+def test_two_builds_at_once(folder, undisturbed, tmp_path):
+  first, second = (start(folder, tmp_path, 1) for _ in range(2))
+  outputs = [process.communicate()[0] for process in (first, second)]
+  codes = sorted([first.returncode, second.returncode])
+  # One builds; the other says so, or comes too late and finds it built.
+  assert codes in ([0, 0], [0, 1]), outputs
+  if codes == [0, 1]:
+    assert any("another process builds in" in out for out in outputs), outputs
+  (built,) = (tmp_path / "openaqa" / "full").iterdir()
+  same_files(undisturbed, built)
 
 
 def test_half_written_files_of_a_shard_are_no_matter(folder, tmp_path):

@@ -25,7 +25,7 @@ def job(tmp_path):
     True,
   )
   folder = tmp_path / "work"
-  plan.make(source, epath.Path(folder / "spool"))
+  plan.make(source, plan.list_sounds(source), epath.Path(folder / "spool"))
   return shards.Job(str(folder), 6, "soundfile", drop_duplicates=False)
 
 

@@ -5,6 +5,7 @@ made from the published JSON files and the user's audio, `mini` from recordings
 that are fetched.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -164,6 +165,7 @@ class Builder(array_record.ArrayRecordMixin, tfds.core.GeneratorBasedBuilder):
     if self._asked.get("sounds_dir"):
       self._asked["sounds_dir"] = os.path.abspath(self._asked["sounds_dir"])
     self._final_dir = epath.Path(self.data_dir)
+    self._held = contextlib.ExitStack()  # What a build of `full` holds.
     self._check_built()
 
   def _check_built(self) -> None:
@@ -258,11 +260,19 @@ class Builder(array_record.ArrayRecordMixin, tfds.core.GeneratorBasedBuilder):
     download_config: tfds.download.DownloadConfig,
   ) -> None:
     """Builds `full`; see build.py."""
-    if download_config.max_examples_per_split is not None:
-      raise build.BuildError(
-        "openaqa/full does not take max_examples_per_split; name a smaller"
-        " JSON file with json_files"
-      )
+    _check_download_config(download_config)
+    with contextlib.ExitStack() as held:
+      held.enter_context(build.only_one(self._final_dir.parent))
+      self._make_full(dl_manager, download_config)
+      # Until TFDS has given the finished folder its name.
+      self._held = held.pop_all()
+
+  def _make_full(
+    self,
+    dl_manager: tfds.download.DownloadManager,
+    download_config: tfds.download.DownloadConfig,
+  ) -> None:
+    """Builds `full` into `data_dir`."""
     config = self._config()
     manual_dir = dl_manager.manual_dir
     source = plan.Input(
@@ -314,3 +324,18 @@ class Builder(array_record.ArrayRecordMixin, tfds.core.GeneratorBasedBuilder):
       path.rmtree()
     if self._work_dir.exists():
       self._work_dir.rmtree()
+    self._held.close()
+
+
+def _check_download_config(config: tfds.download.DownloadConfig) -> None:
+  """Raises BuildError for options of TFDS that `full` does not follow."""
+  default = tfds.download.DownloadConfig()
+  for name, instead in (
+    ("max_examples_per_split", "name a smaller JSON file with json_files"),
+    ("max_shard_size", "give num_shards"),
+    ("min_shard_size", "give num_shards"),
+  ):
+    if getattr(config, name) != getattr(default, name):
+      raise build.BuildError(f"openaqa/full does not take {name}; {instead}")
+  if config.num_shards is not None and config.num_shards < 1:
+    raise build.BuildError(f"num_shards is {config.num_shards}; give 1 or more")

@@ -15,6 +15,7 @@ of the `audio_id` for longest, and of those that of the root named first.
 
 import collections
 import dataclasses
+import hashlib
 import os
 import re
 import unicodedata
@@ -46,11 +47,14 @@ class Match:
       folders in front as tell it from others of that name.
     path: Where the file is.
     is_ambiguous: Whether other files fitted as well and the first was taken.
+    has_start_on_one_side: Whether only one of question and file says where in
+      the video the clip starts, so that it need not be the same clip.
   """
 
   clip_id: str
   path: str
   is_ambiguous: bool = False
+  has_start_on_one_side: bool = False
 
 
 class AudioFiles:
@@ -59,6 +63,7 @@ class AudioFiles:
   Attributes:
     num_files: Sound files that can be read.
     unread: How many files there are of kinds that cannot be read, by suffix.
+    digest: SHA-256 of their paths, which tells whether files came or went.
   """
 
   def __init__(self, roots: Sequence[epath.PathLike]):
@@ -71,12 +76,17 @@ class AudioFiles:
       RootError: If one is missing, or there is no sound file in any.
     """
     self._by_stem: dict[str, list[str]] = {}
+    # By stem, then folder; made for names of several files when they come up.
+    self._by_folder: dict[str, dict[str, list[str]]] = {}
     self._by_youtube: dict[str, list[str]] = {}
     self.num_files = 0
     self.unread: collections.Counter[str] = collections.Counter()
+    names, seen = hashlib.sha256(), set()
     for root in roots:
-      for path in _walk(epath.Path(root)):
-        self._add(path)
+      for path in _walk(epath.Path(root).expanduser(), seen):
+        if self._add(path):
+          names.update(path.encode(errors="surrogateescape") + b"\0")
+    self.digest = names.hexdigest()
     if not self.num_files:
       hint = ""
       if self.unread:
@@ -86,23 +96,21 @@ class AudioFiles:
         " folders of the audio as audio_roots"
       )
 
-  def _add(self, path: str) -> None:
-    """Enters one file by its names."""
+  def _add(self, path: str) -> bool:
+    """Enters one file by its names; returns whether it is a sound."""
     stem, suffix = _split(path)
     if suffix not in SUFFIXES:
       if suffix in _OTHER_SUFFIXES:
         self.unread[suffix] += 1
-      return
-    paths = self._by_stem.setdefault(stem, [])
-    if path in paths:  # Roots may lie within each other.
-      return
-    paths.append(path)
+      return False
+    self._by_stem.setdefault(stem, []).append(path)
     self.num_files += 1
     youtube = _YOUTUBE.fullmatch(stem)
     if youtube:
       stems = self._by_youtube.setdefault(youtube["id"], [])
       if stem not in stems:
         stems.append(stem)
+    return True
 
   def match(self, audio_id: str) -> Match | None:
     """Returns the file of an `audio_id`, None if there is none."""
@@ -112,49 +120,81 @@ class AudioFiles:
     youtube = _YOUTUBE.fullmatch(stem)
     if not youtube:
       return None
-    fitting: dict[str | None, str] = {}
+    fitting: dict[float | None, str] = {}
     for other in self._by_youtube.get(youtube["id"], []):
-      theirs = _YOUTUBE.fullmatch(other)["segment"]
-      fitting.setdefault(theirs, other)
-    segment = youtube["segment"]
-    # The same start, or none where the other side has none, is the same clip.
-    for same in (segment, None):
-      if same in fitting:
-        return self._choose(fitting[same], audio_id)
+      fitting.setdefault(_start(_YOUTUBE.fullmatch(other)), other)
+    start = _start(youtube)
+    if start in fitting:
+      return self._choose(fitting[start], audio_id)
     # Two different starts are two different clips of one video.
-    if segment is not None or not fitting:
+    if not fitting or (start is not None and None not in fitting):
       return None
-    match = self._choose(next(iter(fitting.values())), audio_id)
-    is_ambiguous = match.is_ambiguous or len(fitting) > 1
-    return dataclasses.replace(match, is_ambiguous=is_ambiguous)
+    other = fitting.get(None) or next(iter(fitting.values()))
+    match = self._choose(other, audio_id)
+    is_ambiguous = match.is_ambiguous or (start is None and len(fitting) > 1)
+    return dataclasses.replace(
+      match, is_ambiguous=is_ambiguous, has_start_on_one_side=True
+    )
 
   def _choose(self, stem: str, audio_id: str) -> Match:
     """Chooses among the files of one name by the folders they share."""
-    paths = self._by_stem[stem]
-    if len(paths) == 1:
-      return Match(stem, paths[0])
+    every = self._by_stem[stem]
+    if len(every) == 1:
+      return Match(stem, every[0])
+    paths = self._folders(stem).get(_folder(audio_id))
+    if paths is None:  # None shares a folder, and so all fit as well.
+      return Match(self._tell_apart(stem, every[0]), every[0], True)
     wanted = _parts(audio_id)[:-1]
     shared = [_common_end(_parts(path)[:-1], wanted) for path in paths]
     best = max(shared)
     path = paths[shared.index(best)]
-    return Match(_tell_apart(path, paths), path, shared.count(best) > 1)
+    is_ambiguous = shared.count(best) > 1
+    return Match(self._tell_apart(stem, path), path, is_ambiguous)
+
+  def _folders(self, stem: str) -> dict[str, list[str]]:
+    """Returns the files of a name by the folder they are in."""
+    if stem not in self._by_folder:
+      grouped = self._by_folder[stem] = {}
+      for path in self._by_stem[stem]:
+        grouped.setdefault(_folder(path), []).append(path)
+    return self._by_folder[stem]
+
+  def _tell_apart(self, stem: str, path: str) -> str:
+    """Returns the shortest end of a path, without suffix, no other has."""
+    folders = _parts(path)[:-1]
+    # Of files in one folder, as x.wav and x.flac, only the first is chosen.
+    if all(_parts(other)[:-1] == folders for other in self._by_stem[stem]):
+      return stem
+    others = [
+      _parts(other)[:-1] for other in self._folders(stem)[_folder(path)]
+    ]
+    shared = [_common_end(folders, one) for one in others if one != folders]
+    # A folder that is not UTF-8 comes with surrogates, as in _split.
+    kept = "/".join(folders[len(folders) - max(shared, default=0) - 1 :])
+    return f"{kept}/{stem}".encode(errors="replace").decode()
 
 
-def _walk(root: epath.Path) -> Iterator[str]:
-  """Yields the paths of all files below a folder, in order of name."""
+def _walk(root: epath.Path, seen: set[str]) -> Iterator[str]:
+  """Yields the paths of all files below a folder, in order of name.
+
+  Args:
+    root: The folder.
+    seen: Folders that were walked before, or files of buckets; are not walked
+      again, as roots may lie within each other and links lead in circles.
+  """
   if not root.is_dir():
     raise RootError(f"{root}: is no folder; give another as audio_roots")
   scheme, mark, _ = os.fspath(root).partition("://")
   if mark:
     # One listing of all; a walk would ask for every folder.
     files, path = fsspec.core.url_to_fs(os.fspath(root))
-    yield from (f"{scheme}{mark}{found}" for found in sorted(files.find(path)))
+    found = set(files.find(path)) - seen
+    seen |= found
+    yield from (f"{scheme}{mark}{name}" for name in sorted(found))
     return
-  seen = set()
   for folder, folders, names in os.walk(
     os.path.normpath(root), followlinks=True
   ):
-    # A link to a folder above would lead round for ever.
     real = os.path.realpath(folder)
     if real in seen:
       folders.clear()
@@ -188,6 +228,18 @@ def _parts(path: str) -> list[str]:
   return path.replace("\\", "/").rstrip("/").split("/")
 
 
+def _start(youtube: re.Match) -> float | None:
+  """Returns the start in a name, in seconds: 30 of `_000030`, `_30.0_40.0`."""
+  segment = youtube["segment"]
+  return float(segment.split("_")[1]) if segment else None
+
+
+def _folder(path: str) -> str:
+  """Returns the name of the folder that a path is in; empty if in none."""
+  parts = _parts(path)
+  return parts[-2] if len(parts) > 1 else ""
+
+
 def _common_end(first: Sequence[str], second: Sequence[str]) -> int:
   """Returns how many of the last parts are the same."""
   count = 0
@@ -196,20 +248,6 @@ def _common_end(first: Sequence[str], second: Sequence[str]) -> int:
       break
     count += 1
   return count
-
-
-def _tell_apart(path: str, paths: Sequence[str]) -> str:
-  """Returns the shortest end of a path, without suffix, no other has."""
-  stem, _ = _split(path)
-  folders = _parts(path)[:-1]
-  others = [_parts(other)[:-1] for other in paths]
-  # Of files in one folder, as x.wav and x.flac, only the first is ever chosen.
-  shared = [_common_end(folders, one) for one in others if one != folders]
-  if not shared:
-    return stem
-  # A folder that is not UTF-8 comes with surrogates, as in _split.
-  kept = "/".join(folders[len(folders) - max(shared) - 1 :])
-  return f"{kept}/{stem}".encode(errors="replace").decode()
 
 
 def _words(counts: collections.Counter[str]) -> str:

@@ -7,11 +7,13 @@ this machine or by the workers of an Apache Beam runner; both run
 `shards.build`, so the data set is the same.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
@@ -88,6 +90,37 @@ class _State:
     shards.write_whole(folder / "plan.json", text)
 
 
+@contextlib.contextmanager
+def only_one(folder: epath.Path) -> Iterator[None]:
+  """Holds the right to build in a folder of this machine.
+
+  The system frees it when the process ends, however it ends. Of a bucket nobody
+  can hold it.
+
+  Args:
+    folder: Is made.
+
+  Raises:
+    BuildError: If another process holds it.
+  """
+  if "://" in os.fspath(folder):
+    yield
+    return
+  folder.mkdir(parents=True, exist_ok=True)
+  held = os.open(folder, os.O_RDONLY)
+  try:
+    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as error:
+    os.close(held)
+    raise BuildError(
+      f"another process builds in {folder}; wait until it is done"
+    ) from error
+  try:
+    yield
+  finally:
+    os.close(held)
+
+
 def build(
   source: plan.Input,
   folder: epath.Path,
@@ -119,7 +152,9 @@ def build(
   """
   start = time.monotonic()
   clip_audio.reader(decoder)  # Whether it is there is better known now.
+  audio = plan.list_sounds(source)
   made_from = source.fingerprint() | {
+    "sounds": audio.digest,
     "decoder": decoder,
     "drop_duplicates": drop_duplicates,
     "num_shards": num_shards,
@@ -128,7 +163,7 @@ def build(
   if state is None:
     if folder.exists():
       folder.rmtree()
-    first = plan.make(source, folder / "spool")
+    first = plan.make(source, audio, folder / "spool")
     _check(build_report.make(first, []), first, limits, "found")
     job = shards.Job(
       folder=os.fspath(folder),
@@ -161,7 +196,8 @@ def _load(folder: epath.Path, made_from: Mapping[str, Any]) -> _State | None:
   # Through JSON, as tuples come back as lists.
   if saved["made_from"] != json.loads(json.dumps(made_from)):
     print(
-      f"OpenAQA: {folder} is of other input or options; starting anew",
+      f"OpenAQA: {folder} is of other questions, sounds or options; starting"
+      " anew",
       flush=True,
     )
     return None
@@ -210,7 +246,7 @@ def _make_shards(state: _State, how: How) -> None:
   if done:
     print(
       f"OpenAQA: going on in {job.folder}, {len(done)} of {job.num_shards}"
-      " shards are done; remove it if sounds were added or mended since",
+      " shards are done; remove it if sounds were mended since",
       flush=True,
     )
   if how.uses_beam:

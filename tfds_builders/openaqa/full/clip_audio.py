@@ -34,6 +34,8 @@ LEFT_OUT = {
 
 CHANGED = {
   "ambiguous": "used: of several files of its name the first was taken",
+  "start_unchecked": "used: only one of question and file says where in the"
+  " video the clip starts",
   "resampled": f"used: resampled to {SAMPLE_RATE} Hz",
   "first_channel": "used: of several channels the first",
   "cut": f"used: the first {CLIP_SAMPLES / SAMPLE_RATE} s, all the model hears",

@@ -106,11 +106,24 @@ class Plan:
     return max(1, -(-self.num_clips // CLIPS_PER_SHARD))
 
 
-def make(source: Input, folder: epath.Path) -> Plan:
-  """Reads everything, and writes the questions to a spool.
+def list_sounds(source: Input) -> AudioFiles:
+  """Lists the user's sound files.
+
+  Raises:
+    RootError: If a folder of sounds cannot be used.
+  """
+  print("OpenAQA: listing sound files ...", flush=True)
+  audio = AudioFiles(source.audio_roots)
+  print(f"OpenAQA: {audio.num_files} sound files", flush=True)
+  return audio
+
+
+def make(source: Input, audio: AudioFiles, folder: epath.Path) -> Plan:
+  """Reads all questions, and writes those with a sound to a spool.
 
   Args:
     source: What to read.
+    audio: From `list_sounds`.
     folder: Of the spool; must be empty or not there.
 
   Returns:
@@ -118,11 +131,8 @@ def make(source: Input, folder: epath.Path) -> Plan:
 
   Raises:
     JsonError: If a JSON file cannot be read to its end.
-    RootError: If a folder of sounds cannot be used.
+    PlanError: If the question index could not hold what was read.
   """
-  print("OpenAQA: listing sound files ...", flush=True)
-  audio = AudioFiles(source.audio_roots)
-  print(f"OpenAQA: {audio.num_files} sound files", flush=True)
   reading = _Reading(audio, spool.Writer(folder))
   for path in source.json_files:
     for entry in _with_progress(reading.open(path, source.keep_unanswerable)):
@@ -212,8 +222,12 @@ class _Reading:
       self._matches[audio_id] = match
       if match is None:
         self._clips_left_out.add("missing", audio_id)
-      elif match.is_ambiguous:
-        self._clips_changed.add("ambiguous", f"{audio_id}: {match.path}")
+        return None
+      example = f"{audio_id}: {match.path}"
+      if match.is_ambiguous:
+        self._clips_changed.add("ambiguous", example)
+      if match.has_start_on_one_side:
+        self._clips_changed.add("start_unchecked", example)
     return self._matches[audio_id]
 
   def plan(self) -> Plan:
@@ -308,7 +322,11 @@ def _published(folder: epath.Path) -> list[epath.Path]:
 
 
 def _glob(pattern: str, folder: epath.Path) -> Iterator[epath.Path]:
-  """Yields the files that a pattern fits."""
-  if "://" in pattern or pattern.startswith("/"):
-    folder, pattern = epath.Path(pattern).parent, epath.Path(pattern).name
-  yield from folder.glob(pattern)
+  """Yields the files that a pattern fits; one that is a name is that file."""
+  path = folder / epath.Path(pattern).expanduser()
+  if "**" in pattern:
+    raise PlanError(
+      f"json_files: {pattern}: ** is not understood; give folders"
+    )
+  found = [path] if path.exists() else path.parent.glob(path.name)
+  yield from (one for one in found if not one.is_dir())

@@ -217,7 +217,8 @@ def write_whole(path: epath.Path, text: str) -> None:
     # A bucket shows an object when it is complete.
     path.write_text(text)
     return
-  unfinished = path.with_suffix(".tmp")
+  # Two workers may make the same: Beam tries slow ones again.
+  unfinished = path.with_suffix(f".{os.getpid()}.tmp")
   unfinished.write_text(text)
   unfinished.replace(path)
 

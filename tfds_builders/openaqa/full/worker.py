@@ -116,6 +116,8 @@ def _hand(process: subprocess.Popen, shard: int) -> None:
     process.stdin.flush()
   answer = process.stdout.readline()
   if answer != f"{_DONE} {shard}\n":
+    if answer:  # No answer at all; one that is not understood ends it.
+      process.kill()
     status = process.wait()
     how = f"ended with status {status}; its own words are above"
     if status < 0:
@@ -131,8 +133,9 @@ def _hand(process: subprocess.Popen, shard: int) -> None:
 def main() -> None:
   """Makes the shards that standard input names."""
   job = shards.Job(**json.loads(sys.argv[1]))
-  # What a library prints must not look like an answer.
-  answers, sys.stdout = sys.stdout, sys.stderr
+  # What a library prints, in C too, must not look like an answer.
+  answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+  os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
   # Ctrl-C reaches all processes of a terminal; who started this one ends it.
   with contextlib.suppress(KeyboardInterrupt):
     for line in sys.stdin:
