@@ -67,7 +67,15 @@ def test_tfio_equals_soundfile_where_it_should(python):
 
 
 def test_the_builder_passes_its_tests_there(python):
-  names = ("full", "entries", "clip_audio", "worker", "restart", "beam")
+  names = (
+    "full",
+    "options",
+    "entries",
+    "clip_audio",
+    "worker",
+    "restart",
+    "beam",
+  )
   paths = [f"tests/openaqa/test_openaqa_{name}.py" for name in names]
   assert run_tests(python, *paths) >= 120
 

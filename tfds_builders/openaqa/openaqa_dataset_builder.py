@@ -278,7 +278,8 @@ class Builder(array_record.ArrayRecordMixin, tfds.core.GeneratorBasedBuilder):
     source = plan.Input(
       json_files=plan.json_files(config.json_files, manual_dir),
       audio_roots=tuple(
-        os.fspath(manual_dir / root) for root in config.audio_roots or (".",)
+        os.fspath(manual_dir / epath.Path(root).expanduser())
+        for root in config.audio_roots or (".",)
       ),
       keep_unanswerable=config.keep_unanswerable,
     )

@@ -83,7 +83,7 @@ class AudioFiles:
     self.unread: collections.Counter[str] = collections.Counter()
     names, seen = hashlib.sha256(), set()
     for root in roots:
-      for path in _walk(epath.Path(root).expanduser(), seen):
+      for path in _walk(epath.Path(root), seen):
         if self._add(path):
           names.update(path.encode(errors="surrogateescape") + b"\0")
     self.digest = names.hexdigest()
