@@ -319,6 +319,8 @@ class Builder(array_record.ArrayRecordMixin, tfds.core.GeneratorBasedBuilder):
 
   def _post_download_and_prepare_hook(self) -> None:
     """Removes what unfinished builds left, now that the data set is whole."""
+    if self._is_mini:
+      return
     name = self._final_dir.name
     # A build that is killed leaves TFDS's own folder behind.
     for path in self._final_dir.parent.glob(f"incomplete.*_{name}"):
