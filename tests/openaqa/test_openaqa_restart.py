@@ -2,15 +2,17 @@
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+import tensorflow_datasets as tfds
 
 import made_up_openaqa as made_up
-from tfds_builders.openaqa.full import shards
+from tfds_builders.openaqa.full import build, shards
 
 _SHARDS = 40
 
@@ -96,11 +98,11 @@ def test_changed_input_starts_anew(tmp_path, capsys, monkeypatch, change):
   names = made_up.write(tmp_path / "in", num_good=4)
   lost = tmp_path / "in" / "audio" / f"{names[0]}.flac"
   lost.rename(tmp_path / "lost")
-  build = shards.build
+  made = shards.build
   monkeypatch.setattr(shards, "build", fail)
   with pytest.raises(OSError, match="No space left"):
     made_up.build(tmp_path / "in", tmp_path / "out")
-  monkeypatch.setattr(shards, "build", build)
+  monkeypatch.setattr(shards, "build", made)
   capsys.readouterr()
   options = {}
   if change == "option":
@@ -120,12 +122,22 @@ def test_two_builds_at_once(folder, undisturbed, tmp_path):
   first, second = (start(folder, tmp_path, 1) for _ in range(2))
   outputs = [process.communicate()[0] for process in (first, second)]
   codes = sorted([first.returncode, second.returncode])
-  # One builds; the other says so, or comes too late and finds it built.
+  # One builds; the other says so, while it does or after it, or comes so late
+  # that TFDS finds it built.
   assert codes in ([0, 0], [0, 1]), outputs
   if codes == [0, 1]:
-    assert any("another process builds in" in out for out in outputs), outputs
+    says = re.compile(r"another process (builds in|has built) .*full")
+    assert any(says.search(out) for out in outputs), outputs
   (built,) = (tmp_path / "openaqa" / "full").iterdir()
   same_files(undisturbed, built)
+
+
+def test_a_build_that_another_has_finished_meanwhile(folder, tmp_path):
+  made_up.build(folder, tmp_path)
+  late = made_up.builder(folder, tmp_path)
+  held = tfds.download.DownloadConfig(manual_dir=folder)
+  with pytest.raises(build.BuildError, match="another process has built"):
+    late._build_full(None, held)
 
 
 def test_half_written_files_of_a_shard_are_no_matter(folder, tmp_path):

@@ -263,6 +263,10 @@ class Builder(array_record.ArrayRecordMixin, tfds.core.GeneratorBasedBuilder):
     _check_download_config(download_config)
     with contextlib.ExitStack() as held:
       held.enter_context(build.only_one(self._final_dir.parent))
+      if self._final_dir.exists():  # It was not when TFDS looked.
+        raise build.BuildError(
+          f"another process has built {self._final_dir} meanwhile; it is ready"
+        )
       self._make_full(dl_manager, download_config)
       # Until TFDS has given the finished folder its name.
       self._held = held.pop_all()
