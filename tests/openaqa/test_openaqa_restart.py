@@ -14,11 +14,11 @@ import tensorflow_datasets as tfds
 import made_up_openaqa as made_up
 from tfds_builders.openaqa.full import build, shards
 
-_SHARDS = 120
+_SHARDS = 200
 
 _PROGRAM = """
 import sys, made_up_openaqa
-made_up_openaqa.build(sys.argv[1], sys.argv[2], {"num_shards": 120},
+made_up_openaqa.build(sys.argv[1], sys.argv[2], {"num_shards": 200},
                       num_processes=int(sys.argv[3]))
 """
 
@@ -26,7 +26,7 @@ made_up_openaqa.build(sys.argv[1], sys.argv[2], {"num_shards": 120},
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
   path = tmp_path_factory.mktemp("manual")
-  made_up.write(path, num_good=150)
+  made_up.write(path, num_good=220)
   return path
 
 
