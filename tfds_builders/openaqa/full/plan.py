@@ -93,14 +93,6 @@ class Plan:
     bad = (self.entries_left_out.get(kind) for kind in entries.BAD)
     return sum(one["count"] for one in bad if one)
 
-  def coverage(self) -> float:
-    """Share of the clips that are asked for and have a sound file."""
-    asked, found = (
-      sum(source["clips"][name] for source in self.sources.values())
-      for name in ("asked", "found")
-    )
-    return found / asked if asked else 0.0
-
   def default_num_shards(self) -> int:
     """Shards of about `CLIPS_PER_SHARD` clips."""
     return max(1, -(-self.num_clips // CLIPS_PER_SHARD))

@@ -5,7 +5,7 @@ what is done, a count, and a few examples to look at.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 _MOST_EXAMPLES = 5
@@ -47,11 +47,6 @@ class Tally:
       kept = self.examples.setdefault(kind, [])
       for example in one["examples"][: _MOST_EXAMPLES - len(kept)]:
         kept.append(_short(example))
-
-  def total(self, kinds: Iterable[str] | None = None) -> int:
-    """Returns how many events there were, of some kinds or of all."""
-    kinds = self.rules if kinds is None else kinds
-    return sum(self.counts.get(kind, 0) for kind in kinds)
 
   def as_json(self) -> dict[str, Any]:
     """Returns kind -> {"count", "rule", "examples"}, in the rules' order."""
