@@ -27,10 +27,27 @@ class _Handler(gcp_storage_emulator.server.RequestHandler):
 
   It knows no `Range: bytes=-N` (the last N bytes), by which ArrayRecord's
   reader finds the end of a file, and answers it with the whole file. It knows
-  no `moveTo`, by which gcsfs renames.
+  no `moveTo`, by which gcsfs renames. Its storage is for one thread: all but
+  the reading of an object, which ends when the reader likes, takes turns.
   """
 
   def do_POST(self):
+    with self.server.turn:
+      self._post()
+
+  def do_PUT(self):
+    with self.server.turn:
+      super().do_PUT()
+
+  def do_PATCH(self):
+    with self.server.turn:
+      super().do_PATCH()
+
+  def do_DELETE(self):
+    with self.server.turn:
+      super().do_DELETE()
+
+  def _post(self):
     moved = _MOVE.fullmatch(self.path)
     if not moved:
       super().do_POST()
@@ -60,8 +77,9 @@ class _Handler(gcp_storage_emulator.server.RequestHandler):
       size = int(objects[unquote(named[2])]["size"])
       del self.headers["Range"]
       self.headers["Range"] = f"bytes={max(size - int(last[1]), 0)}-"
+    turn = contextlib.nullcontext() if named else self.server.turn
     # ArrayRecord asks for all from a place on and hangs up when it has enough.
-    with contextlib.suppress(ConnectionError):
+    with turn, contextlib.suppress(ConnectionError):
       super().do_GET()
 
 
@@ -75,6 +93,7 @@ class Bucket:
       ("127.0.0.1", 0), functools.partial(_Handler, self._storage)
     )
     self._server.asked = self.asked = []
+    self._server.turn = threading.Lock()
     self.url = f"http://127.0.0.1:{self._server.server_port}"
     # etils and gcsfs read the one, ArrayRecord's C++ the other.
     self.environment = {
