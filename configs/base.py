@@ -80,6 +80,8 @@ def get_config() -> ml_collections.ConfigDict:
     "max_grad_norm": 1.0,
     # "tokens" or "micro_batch"; see ltu_jax/train_step.py.
     "loss_norm": "tokens",
+    # Text positions whose logits exist at a time, to save memory; 0 for all.
+    "loss_chunk": 36,
   }
   # The curriculum; the fields are documented at curriculum.Stage.
   config.stages = {

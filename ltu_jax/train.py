@@ -230,6 +230,7 @@ class _StageRun:
       loss_norm=config.optimizer.loss_norm,
       max_grad_norm=config.optimizer.max_grad_norm,
       augment=config_lib.augment(config),
+      loss_chunk=config.optimizer.loss_chunk,
     )
     state, iterator = self._restore_or_start(trainable, saved)
     throughput, previous = Throughput(), None
