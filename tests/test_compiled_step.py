@@ -31,7 +31,7 @@ def compiled(chunk: int, remat: str = "full"):
     llama=LlamaConfig(
       vocab=V,
       dim=16,
-      mlp_dim=48,
+      mlp_dim=40,
       layers=3,
       heads=2,
       kv_heads=2,
@@ -79,3 +79,26 @@ def test_remat_keeps_less():
     for remat in ("none", "dots", "full")
   }
   assert kept["full"] < kept["dots"] < kept["none"], kept
+
+
+def dot_shapes(text: str) -> set[tuple[int, ...]]:
+  """Sorted result shapes of the matmuls of a compiled program."""
+  found = re.findall(r"= \w+\[([\d,]+)\]\S* dot\(", text)
+  return {tuple(sorted(map(int, shape.split(",")))) for shape in found}
+
+
+def test_frozen_weights_get_no_gradient():
+  made = dot_shapes(compiled(8).as_text())
+  assert (16, 40) not in made  # the decoder's MLP
+  assert (16, V) not in made  # its output matrix
+  assert (16, 64) in made  # the encoder's MLP is trained
+
+
+def test_optimiser_state_is_two_float32_of_the_trainable_part():
+  cfg = LtuConfig()  # LTU-7B, by shapes alone
+  mesh = make_mesh({"fsdp": 8})
+  trainable, _ = split_params(abstract_params(cfg, mesh), TRAINABLE)
+  num = sum(x.size for x in jax.tree.leaves(trainable))
+  opt = abstract_state(trainable, mesh)["opt"]
+  held = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(opt))
+  assert held == 2 * 4 * num + 4  # and the count of steps
