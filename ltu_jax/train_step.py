@@ -170,7 +170,8 @@ def make_train_step(
     step(state, frozen, batch, schedule) -> (state, metrics), donating the
     state; batch leaves are [A, B, ...]; metrics are float32 scalars: loss,
     grad_norm (before clipping), learning_rate, targets, skipped (rows that are
-    padding alone, over all hosts).
+    padding alone, over all hosts). `step.lower` takes shapes in place of
+    arrays, for compilation without a device.
   """
   tx = optim.adam()
 
@@ -217,6 +218,11 @@ def make_train_step(
     with jax.set_mesh(mesh):
       return jitted(state, frozen, batch, schedule)
 
+  def lower(*shapes):
+    with jax.set_mesh(mesh):
+      return jitted.lower(*shapes)
+
+  run.lower = lower
   return run
 
 
