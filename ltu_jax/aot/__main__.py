@@ -5,6 +5,7 @@ says what fits and how fast it can be at best. Needs pip install -e '.[tpu]'.
 """
 
 import json
+import math
 import os
 import re
 import sys
@@ -89,9 +90,9 @@ def plan_of(config, topology: topologies.Topology) -> compile_lib.Plan:
     mesh["data"] = topology.slices
   chips = topology.num_chips * topology.chip.devices
   if -1 in mesh.values():
-    rest = -compile_lib.np.prod(list(mesh.values()))
+    rest = -math.prod(mesh.values())
     free = next(k for k, v in mesh.items() if v == -1)
-    mesh[free] = max(1, chips // int(rest))
+    mesh[free] = max(1, chips // rest)
   return compile_lib.Plan(
     config_lib.model_config(config),
     topology,
@@ -139,6 +140,8 @@ def run() -> None:
   else:
     result = compile_lib.train(plan)
   data = report.as_json(plan, result)
+  if not result.fits:
+    data["would_fit"] = suggest.would_fit(plan, result)
   text = report.text(plan, result)
   if _DECODE.value:
     decoded = compile_lib.decode(plan, _DECODE.value)
@@ -148,10 +151,9 @@ def run() -> None:
     )
   print(json.dumps(data, indent=2) if _JSON.value else text)
   if not result.fits and not _JSON.value:
-    print(
-      "  would help: --config.data.micro_batches, a smaller --batch, --mesh "
-      "with more fsdp or tensor; --suggest tries them"
-    )
+    lines = suggest.would_fit(plan, result)
+    print("  would help (estimated; --suggest compiles):")
+    print("\n".join(f"    {line}" for line in lines or ["more chips"]))
 
 
 def main(argv: list[str]) -> None:

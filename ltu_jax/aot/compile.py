@@ -1,6 +1,7 @@
 """Compiles the real training and decoding steps from shapes alone."""
 
 import dataclasses
+import functools
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +18,17 @@ from ltu_jax.aot.topologies import GIB, Topology, devices
 from ltu_jax.audio.augment import Augment
 from ltu_jax.audio.fbank import CLIP_SAMPLES
 from ltu_jax.models.ltu import LtuConfig, abstract
-from ltu_jax.sharding import MESH_AXES, batch_sharding, make_mesh
-from ltu_jax.train_state import abstract_params, abstract_state, split_params
+from ltu_jax.sharding import (
+  MESH_AXES,
+  abstract_with_sharding,
+  batch_sharding,
+  make_mesh,
+)
+from ltu_jax.train_state import abstract_state, split_params
 from ltu_jax.train_step import make_train_step
+
+# A search looks at one model on many meshes, and tracing it takes a second.
+_abstract = functools.lru_cache(abstract)
 
 
 class PlanError(ValueError):
@@ -133,8 +142,8 @@ def mesh_of(plan: Plan) -> Mesh:
 
 def train_arguments(plan: Plan, mesh: Mesh) -> tuple:
   """Shapes of the training step: graphdef, state, frozen, batch, schedule."""
-  graphdef, _ = abstract(plan.model)
-  params = abstract_params(plan.model, mesh)
+  graphdef, params = _abstract(plan.model)
+  params = abstract_with_sharding(params, mesh)
   trainable, frozen = split_params(params, plan.trainable)
   state = abstract_state(trainable, mesh)
   spec = PartitionSpec(None, *batch_sharding(mesh).spec)
@@ -209,8 +218,8 @@ def decode(
   """
   plan = dataclasses.replace(plan, batch=rows, micro_batches=1)
   mesh = mesh_of(plan)
-  graphdef, _ = abstract(plan.model)
-  params = abstract_params(plan.model, mesh)
+  graphdef, params = _abstract(plan.model)
+  params = abstract_with_sharding(params, mesh)
   cut = batch_sharding(mesh)
   everywhere = NamedSharding(mesh, PartitionSpec())
   of = lambda dtype, *rest: jax.ShapeDtypeStruct(

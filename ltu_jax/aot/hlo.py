@@ -22,7 +22,7 @@ KINDS = (
 _BYTES = {"pred": 1, "s4": 0.5, "u4": 0.5, "bf16": 2, "c64": 8, "c128": 16}
 _SHAPE = re.compile(r"\b([a-z]+\d*[a-z0-9]*)\[([\d,]*)\]")
 _HEAD = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
-_OP = re.compile(rf" = (.*?) ({'|'.join(KINDS)}|while)(-start)?\((?!.*-done\()")
+_OP = re.compile(rf" = (.*?) ({'|'.join(KINDS)}|while)(-start)?\(")
 _CALLED = re.compile(r"(?:calls|to_apply|body|condition|branch_computations)=")
 
 

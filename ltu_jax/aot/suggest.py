@@ -13,6 +13,7 @@ from ltu_jax.aot.compile import (
   train_arguments,
   tree_bytes,
 )
+from ltu_jax.aot.topologies import GIB
 from ltu_jax.sharding import ShardingError
 
 
@@ -92,3 +93,43 @@ def search(
       # What follows computes as much or more.
       break
   return best[:2] if best else None
+
+
+def would_fit(plan: Plan, result: Result) -> list[str]:
+  """What would make a plan fit that does not, a line each.
+
+  Sizes of arguments are exact; temporaries are taken to grow with the rows of a
+  device. `search` compiles instead.
+  """
+  room, arguments = result.capacity_bytes, result.argument_bytes
+  size = lambda number: f"(about {number / GIB:.2f} GiB)"
+  mesh = mesh_of(plan)
+  ways = mesh.shape["data"] * mesh.shape["fsdp"]
+  rows = plan.batch // plan.micro_batches // ways
+  lines = []
+  for share in (2, 4, 8, 16, 32):
+    total = arguments + result.temporary_bytes / share
+    if total <= room and rows % share == 0:
+      micro = plan.micro_batches * share
+      lines.append(f"--config.data.micro_batches={micro} {size(total)}")
+      lines.append(f"--batch={plan.batch // share} {size(total)}")
+      break
+  _, _, frozen, _, _ = train_arguments(plan, mesh)
+  total = result.total_bytes - tree_bytes(frozen) / 2
+  if total <= room:
+    lines.append(f"a frozen base in int8 {size(total)}")
+  chips = plan.topology.num_chips * plan.topology.chip.devices
+  shape = {"data": plan.topology.slices, "tensor": 1}
+  shape["fsdp"] = chips // plan.topology.slices
+  if shape["fsdp"] > mesh.shape["fsdp"]:
+    option = dataclasses.replace(plan, mesh=shape)
+    _, state, frozen, batch, _ = train_arguments(option, mesh_of(option))
+    held = tree_bytes((state, frozen, batch))
+    if held + result.temporary_bytes <= room:
+      lines.append(
+        f"--mesh=data{shape['data']},fsdp{shape['fsdp']},tensor1 "
+        f"{size(held + result.temporary_bytes)}"
+      )
+  if plan.model.llama.remat != "full":
+    lines.append("--config.model.llama.remat=full, which keeps layer inputs")
+  return lines

@@ -141,12 +141,13 @@ def devices(topology: Topology) -> Sequence[jax.Device]:
     ).devices
   except (RuntimeError, NotImplementedError, ValueError) as error:
     reason = str(error).splitlines()[0]
-    if "libtpu" in reason or "backend" in reason or "plugin" in reason:
+    if "not installed" in reason or "libtpu" in reason:
       raise TopologyError(
-        f"no TPU compiler ({reason}); pip install -e '.[tpu]'"
+        "no TPU compiler here: pip install -e '.[tpu]' brings libtpu, which "
+        f"compiles on a machine without a TPU ({reason})"
       ) from error
     raise TopologyError(
-      f"--topology={name}: {reason}. Hosts have 2x2 chips, so axes are even, "
-      "but for a single chip"
+      f"--topology={name}: {reason}. A host has 2x2 chips: axes are even, but "
+      "for a single chip"
     ) from error
   return sorted(found, key=lambda d: (getattr(d, "slice_index", 0), d.id))
