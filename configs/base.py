@@ -38,6 +38,9 @@ def get_config() -> ml_collections.ConfigDict:
     "vocab_size": 1000,
   }
   config.data = {
+    # "tfds", or "synthetic": made-up batches, for dry runs and measurements
+    # without data, tokenizer or TensorFlow.
+    "source": "tfds",
     # TFDS data set and builder config.
     "name": "openaqa/mini",
     # TFDS's folder, or one in a bucket, gs://...; "" is TFDS's default
