@@ -14,6 +14,8 @@ import time
 # Before JAX is imported: the compiler must not look for a TPU's metadata.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+# Nothing runs on a TPU here, so others may compile at the same time.
+os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
 
 import dataclasses
 

@@ -141,13 +141,13 @@ def devices(topology: Topology) -> Sequence[jax.Device]:
     ).devices
   except (RuntimeError, NotImplementedError, ValueError) as error:
     reason = str(error).splitlines()[0]
-    if "not installed" in reason or "libtpu" in reason:
+    if "not installed" in reason:
       raise TopologyError(
         "no TPU compiler here: pip install -e '.[tpu]' brings libtpu, which "
         f"compiles on a machine without a TPU ({reason})"
       ) from error
-    raise TopologyError(
-      f"--topology={name}: {reason}. A host has 2x2 chips: axes are even, but "
-      "for a single chip"
-    ) from error
+    hint = ""
+    if "divisible" in reason:
+      hint = ". A host has 2x2 chips: axes are even, but for a single chip"
+    raise TopologyError(f"--topology={name}: {reason}{hint}") from error
   return sorted(found, key=lambda d: (getattr(d, "slice_index", 0), d.id))
