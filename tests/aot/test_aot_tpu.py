@@ -10,20 +10,19 @@ import jax
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-TINY = [
-  *("--config.model.encoder.dim=64", "--config.model.encoder.depth=2"),
-  *("--config.model.encoder.heads=4", "--config.model.llama.vocab=512"),
-  *("--config.model.llama.dim=128", "--config.model.llama.mlp_dim=256"),
-  *("--config.model.llama.layers=2", "--config.model.llama.heads=4"),
-  *("--config.model.llama.kv_heads=4", "--config.model.llama.head_dim=32"),
-]
 
 
-def aot(*flags: str, status: int = 0) -> subprocess.CompletedProcess:
+def aot(
+  variant: str, *flags: str, status: int = 0
+) -> subprocess.CompletedProcess:
+  """The command on stage 4 of a variant of the model."""
   # Without the flags by which conftest makes CPU compilation quick.
   env = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
   done = subprocess.run(
-    [sys.executable, "-m", "ltu_jax.aot", "--config=configs/base.py", *flags],
+    [
+      *(sys.executable, "-m", "ltu_jax.aot"),
+      *(f"--config=configs/stage4.py:{variant}", *flags),
+    ],
     capture_output=True,
     text=True,
     env=env,
@@ -40,7 +39,7 @@ def test_the_compiler_is_not_taken_for_a_device():
 
 @pytest.mark.slow
 def test_tiny_model_on_four_chips_and_on_two_slices():
-  flags = [*TINY, "--topology=v5e:2x2", "--batch=8", "--json"]
+  flags = ["tiny", "--topology=v5e:2x2", "--batch=8", "--json"]
   one = json.loads(aot(*flags, "--decode=4").stdout)
   assert one["fits"] and one["decode"]["fits"] and one["chips"] == 4
   two = json.loads(aot(*flags, "--slices=2").stdout)
@@ -50,14 +49,14 @@ def test_tiny_model_on_four_chips_and_on_two_slices():
 
 @pytest.mark.slow
 def test_a_shape_that_does_not_exist_is_one_line():
-  done = aot("--topology=v5e:3x5", status=2)
+  done = aot("tiny", "--topology=v5e:3x5", status=2)
   assert done.stderr.strip().splitlines()[-1].startswith("error: --topology")
 
 
 @pytest.mark.slow
 def test_seven_billion_on_sixteen_chips():
   """Bounds lie a tenth above what was measured with libtpu 0.0.42.1."""
-  found = json.loads(aot("--topology=v5e:4x4", "--json").stdout)
+  found = json.loads(aot("7b", "--topology=v5e:4x4", "--json").stdout)
   gib = 2**30
   assert found["fits"]
   # Measured: 0.90 and 1.98 GiB.
