@@ -106,6 +106,7 @@ def plan_of(config, topology: topologies.Topology) -> compile_lib.Plan:
     config.optimizer.loss_norm,
     config.optimizer.max_grad_norm,
     config_lib.augment(config),
+    config.optimizer.loss_chunk,
   )
 
 

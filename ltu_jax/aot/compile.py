@@ -50,6 +50,7 @@ class Plan:
     loss_norm: see train_step.
     max_grad_norm: see train_step.
     augment: see train_step.
+    loss_chunk: see train_step.
   """
 
   model: LtuConfig
@@ -62,6 +63,7 @@ class Plan:
   loss_norm: str = "tokens"
   max_grad_norm: float = 1.0
   augment: Augment | None = None
+  loss_chunk: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,6 +199,7 @@ def train(plan: Plan) -> Result:
     loss_norm=plan.loss_norm,
     max_grad_norm=plan.max_grad_norm,
     augment=plan.augment,
+    loss_chunk=plan.loss_chunk,
   )
   arguments = tree_bytes((state, frozen, batch))
   return _compile(lambda: step.lower(state, frozen, batch, schedule), arguments)
