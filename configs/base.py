@@ -38,6 +38,9 @@ def get_config() -> ml_collections.ConfigDict:
     "vocab_size": 1000,
   }
   config.data = {
+    # "tfds", or "synthetic": made-up batches, for dry runs and measurements
+    # without data, tokenizer or TensorFlow.
+    "source": "tfds",
     # TFDS data set and builder config.
     "name": "openaqa/mini",
     # TFDS's folder, or one in a bucket, gs://...; "" is TFDS's default
@@ -77,6 +80,8 @@ def get_config() -> ml_collections.ConfigDict:
     "max_grad_norm": 1.0,
     # "tokens" or "micro_batch"; see ltu_jax/train_step.py.
     "loss_norm": "tokens",
+    # Text positions whose logits exist at a time, to save memory; 0 for all.
+    "loss_chunk": 36,
   }
   # The curriculum; the fields are documented at curriculum.Stage.
   config.stages = {

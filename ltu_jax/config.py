@@ -140,6 +140,11 @@ def check(config: ml_collections.ConfigDict, num_devices: int) -> None:
       f"{num_devices // tensor} data-parallel parts of the mesh; change "
       "config.data.batch_size, config.data.micro_batches or config.mesh"
     )
+  if config.optimizer.loss_chunk < 0:
+    problems.append(
+      f"config.optimizer.loss_chunk is {config.optimizer.loss_chunk}; it must "
+      "be >= 0"
+    )
   for name in ("log_every", "checkpoint_every", "keep_checkpoints"):
     if config[name] < 1:
       problems.append(f"config.{name} is {config[name]}; it must be >= 1")

@@ -92,8 +92,28 @@ def spec_of(axes: Sequence[str | None], name: str = "") -> PartitionSpec:
   return PartitionSpec(*(None if a is None else RULES[a] for a in axes))
 
 
+def _mesh_that_works(
+  cuts: Sequence[tuple[tuple[int, ...], PartitionSpec]], mesh: Mesh
+) -> dict[str, int]:
+  """The nearest mesh of as many devices that divides every parameter."""
+  whole = math.prod(mesh.shape.values())
+  sizes = lambda axis: [
+    dim
+    for shape, spec in cuts
+    for dim, cut in zip(shape, spec, strict=True)
+    if cut == axis
+  ]
+  tensor = math.gcd(mesh.shape["tensor"], *sizes("tensor"))
+  fsdp = math.gcd(whole // tensor, *sizes("fsdp"))
+  return {"data": whole // tensor // fsdp, "fsdp": fsdp, "tensor": tensor}
+
+
 def _check_divides(
-  name: str, shape: tuple[int, ...], spec: PartitionSpec, mesh: Mesh
+  name: str,
+  shape: tuple[int, ...],
+  spec: PartitionSpec,
+  mesh: Mesh,
+  cuts: Sequence[tuple[tuple[int, ...], PartitionSpec]],
 ) -> None:
   for dim, axes in zip(shape, spec, strict=True):
     names = (axes,) if isinstance(axes, str) else (axes or ())
@@ -101,8 +121,8 @@ def _check_divides(
     if dim % parts:
       raise ShardingError(
         f"parameter {name!r} of shape {shape}: size {dim} does not divide into "
-        f"{parts} parts of mesh axis {'*'.join(names)}; choose a mesh whose "
-        f"{'*'.join(names)} divides {dim}"
+        f"{parts} parts of mesh axis {'*'.join(names)}; this mesh of as "
+        f"many devices fits the model: {_mesh_that_works(cuts, mesh)}"
       )
 
 
@@ -125,7 +145,7 @@ def abstract_with_sharding(state: nnx.State, mesh: Mesh) -> nnx.State:
   Raises:
     ShardingError: see `spec_of`; also a parameter without axes.
   """
-  flat = []
+  flat, specs = [], []
   for path, variable in nnx.to_flat_state(state):
     name, value = path_name(path), variable.get_value()
     axes = variable.get_metadata().get("out_sharding")
@@ -134,8 +154,13 @@ def abstract_with_sharding(state: nnx.State, mesh: Mesh) -> nnx.State:
         f"parameter {name!r} of shape {value.shape} names axes {axes}; give it "
         "one logical axis per dimension (out_sharding=...)"
       )
-    spec = spec_of(axes, name)
-    _check_divides(name, value.shape, spec, mesh)
+    specs.append((name, value.shape, spec_of(axes, name)))
+  cuts = [(shape, spec) for _, shape, spec in specs]
+  for name, shape, spec in specs:
+    _check_divides(name, shape, spec, mesh, cuts)
+  named = zip(nnx.to_flat_state(state), specs, strict=True)
+  for (path, variable), (_, _, spec) in named:
+    value = variable.get_value()
     struct = jax.ShapeDtypeStruct(
       value.shape, value.dtype, sharding=NamedSharding(mesh, spec)
     )

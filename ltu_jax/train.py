@@ -28,15 +28,14 @@ from ltu_jax.curriculum import CurriculumError, Stage
 from ltu_jax.data import prepare
 from ltu_jax.data.openaqa import Batches
 from ltu_jax.data.question_source import QuestionSource, RecordError
-from ltu_jax.data.tokenizer import (
-  SentencePieceTokenizer,
-  Tokenizer,
-  load_tokenizer,
-)
+from ltu_jax.data.synthetic import SyntheticBatches
+from ltu_jax.data.tokenizer import Tokenizer
 from ltu_jax.evaluate import held_out, report
 from ltu_jax.metrics import Metrics, Throughput, duration
 from ltu_jax.models.ltu import abstract
+from ltu_jax.optim import Schedule
 from ltu_jax.sharding import ShardingError, batch_sharding, make_mesh
+from ltu_jax.supply import Supply, open_supply
 from ltu_jax.train_state import (
   PartitionError,
   abstract_params,
@@ -89,10 +88,11 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
   folder = Workdir(pathlib.Path(workdir))
   _adopt_base(config)
   folder.check_config(config)
-  train_set, test_set = prepare.open_splits(config.data)
-  _validate(config, stages, mesh, train_set)
+  data = open_supply(config)
+  _validate(config, stages, mesh, data)
   folder.record_config(config)
-  tokenizer = _tokenizer(config, folder, train_set)
+  _link_base(config, folder)
+  tokenizer = data.tokenizer(folder)
   cfg = model_config(folder, config, tokenizer)
   graphdef, _ = abstract(cfg)
   make_base(folder, config, cfg, mesh)
@@ -100,8 +100,8 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
 
   metrics = None
   for stage in stages:
-    part = _questions(train_set, stage)
-    last = stage.last_step(part.num_rows, config.data.batch_size)
+    size = (data.num_questions(stage), config.data.batch_size)
+    last = stage.last_step(*size)
     with Checkpoints(
       folder.checkpoints(stage),
       keep=config.keep_checkpoints,
@@ -129,30 +129,33 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
       run_stage = _StageRun(
         config,
         stage,
-        part,
-        tokenizer,
+        data.batches(stage, tokenizer, cfg.num_audio_tokens),
+        stage.schedule(*size),
         mesh,
         last,
-        cfg.num_audio_tokens,
         skipped,
       )
       params = run_stage(graphdef, params, saved, metrics)
-    _evaluate(config, graphdef, params, tokenizer, test_set, stage, metrics)
+    _evaluate(
+      config, graphdef, params, tokenizer, data.test_set, stage, metrics
+    )
   if metrics is not None:
     metrics.close()
   model = nnx.merge(graphdef, params)
-  report.final(folder.root, config, model, tokenizer, test_set)
-  print(f"finished in {duration(time.time() - start)}; try:")
-  print(
-    f'  python -m ltu_jax.ask --workdir={workdir} CLIP "What can be heard?"'
-  )
+  report.final(folder.root, config, model, tokenizer, data.test_set)
+  print(f"finished in {duration(time.time() - start)}")
+  if tokenizer is not None:
+    print(
+      f"try: python -m ltu_jax.ask --workdir={workdir} CLIP"
+      ' "What can be heard?"'
+    )
 
 
 def _validate(
   config: ml_collections.ConfigDict,
   stages: Sequence[Stage],
   mesh: Mesh,
-  source: QuestionSource,
+  data: Supply,
 ) -> None:
   """Finds what cannot run before anything is written or compiled."""
   if (
@@ -165,22 +168,7 @@ def _validate(
   params = abstract_params(config_lib.model_config(config), mesh)
   for stage in stages:
     split_params(params, stage.trainable)
-    part = _questions(source, stage)
-    stage.last_step(part.num_rows, config.data.batch_size)
-
-
-def _questions(source: QuestionSource, stage: Stage) -> QuestionSource:
-  """The questions of a stage; an error names the field that asks in vain."""
-  part, chosen = source, {}
-  for field in ("tasks", "datasets"):
-    chosen[field] = getattr(stage, field) or None
-    try:
-      part = source.select(**chosen)
-    except ValueError as error:
-      raise config_lib.ConfigError(
-        f"config.stages.stage{stage.number}.{field}: {error}"
-      ) from error
-  return part
+    stage.last_step(data.num_questions(stage), config.data.batch_size)
 
 
 def _adopt_base(config: ml_collections.ConfigDict) -> None:
@@ -193,25 +181,10 @@ def _adopt_base(config: ml_collections.ConfigDict) -> None:
     print(f"  {line}", flush=True)
 
 
-def _tokenizer(
-  config: ml_collections.ConfigDict, folder: Workdir, source: QuestionSource
-) -> Tokenizer:
-  """The run's own tokenizer, else the config's, the base's, or a new one."""
+def _link_base(config: ml_collections.ConfigDict, folder: Workdir) -> None:
+  """Links the pretrained base from the run's folder."""
   if config.base and not folder.pretrained.is_symlink():
     folder.pretrained.symlink_to(pathlib.Path(config.base).absolute())
-  tokenizer = load_tokenizer(folder.root)
-  if tokenizer is not None:
-    return tokenizer
-  if config.tokenizer.model:
-    tokenizer = SentencePieceTokenizer(config.tokenizer.model)
-  elif config.base:
-    tokenizer = load_tokenizer(config.base)
-  if tokenizer is None:
-    print("training a tokenizer on the questions ...", flush=True)
-    path = folder.root / "tokenizer.model"
-    return prepare.train_tokenizer(source, config.tokenizer.vocab_size, path)
-  tokenizer.save(folder.root)
-  return tokenizer
 
 
 class _StageRun:
@@ -221,29 +194,16 @@ class _StageRun:
     self,
     config: ml_collections.ConfigDict,
     stage: Stage,
-    source: QuestionSource,
-    tokenizer: Tokenizer,
+    batches: Batches | SyntheticBatches,
+    schedule: Schedule,
     mesh: Mesh,
     last_step: int,
-    audio_tokens: int,
     skipped: Skipped,
   ):
     self.config, self.stage, self.mesh = config, stage, mesh
     self.last_step, self.skipped = last_step, skipped
     self.host = (jax.process_index(), jax.process_count())
-    self.schedule = stage.schedule(source.num_rows, config.data.batch_size)
-    self.batches = Batches(
-      source,
-      tokenizer,
-      batch_size=config.data.batch_size,
-      seed=config.seed + stage.number,
-      max_tokens=stage.max_tokens or config.data.max_tokens,
-      train_on_inputs=config.data.train_on_inputs,
-      text_only=not stage.audio,
-      drop_audio=config.data.drop_audio,
-      audio_tokens=audio_tokens,
-      num_threads=config.data.num_threads,
-    )
+    self.batches, self.schedule = batches, schedule
     # [micro-batches, rows, ...]: rows are cut over data and fsdp.
     spec = PartitionSpec(None, *batch_sharding(mesh).spec)
     self.batch_sharding = NamedSharding(mesh, spec)
@@ -270,6 +230,7 @@ class _StageRun:
       loss_norm=config.optimizer.loss_norm,
       max_grad_norm=config.optimizer.max_grad_norm,
       augment=config_lib.augment(config),
+      loss_chunk=config.optimizer.loss_chunk,
     )
     state, iterator = self._restore_or_start(trainable, saved)
     throughput, previous = Throughput(), None
@@ -353,7 +314,7 @@ def _evaluate(
   config: ml_collections.ConfigDict,
   graphdef: nnx.GraphDef,
   params: nnx.State,
-  tokenizer: Tokenizer,
+  tokenizer: Tokenizer | None,
   test_set: QuestionSource | None,
   stage: Stage,
   metrics: Metrics,

@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ltu_jax import optim
+from ltu_jax import cross_entropy, optim
 from ltu_jax.audio.augment import Augment
 from ltu_jax.audio.fbank import log_mel
 from ltu_jax.models.ltu import LTU
@@ -48,6 +47,7 @@ def loss_sum(
   batch: Batch,
   key: jax.Array | None = None,
   augment: Augment | None = None,
+  loss_chunk: int = 0,
 ) -> tuple[jax.Array, jax.Array]:
   """Cross entropy of the targets, shifted by one inside the text.
 
@@ -59,6 +59,7 @@ def loss_sum(
     batch: the batch; see `features` for its audio.
     key: key of adapter dropout and augmentation, or None for neither.
     augment: changes the filter banks, where there is a key.
+    loss_chunk: text positions whose logits exist at a time; 0 for all.
 
   Returns:
     (sum of weighted losses, sum of weights), float32 scalars.
@@ -75,12 +76,15 @@ def loss_sum(
     batch["segment_ids"],
     key,
   )
-  logits = model.llama.logits(hidden[:, :-1])
-  losses = optax.softmax_cross_entropy_with_integer_labels(
-    logits, batch["tokens"][:, 1:]
-  )
   weights = batch["loss_weights"][:, 1:]
-  return jnp.sum(losses * weights), jnp.sum(weights)
+  total = cross_entropy.weighted_sum(
+    model.llama.logits,
+    hidden[:, :-1],
+    batch["tokens"][:, 1:],
+    weights,
+    loss_chunk,
+  )
+  return total, jnp.sum(weights)
 
 
 def gradients(
@@ -91,6 +95,7 @@ def gradients(
   key: jax.Array | None,
   loss_norm: str = "tokens",
   augment: Augment | None = None,
+  loss_chunk: int = 0,
 ) -> tuple[nnx.State, jax.Array, jax.Array]:
   """Mean loss and its gradient over [A, B, ...] micro-batches.
 
@@ -104,6 +109,7 @@ def gradients(
       targets, so that A micro-batches equal one batch; "micro_batch" is the
       mean of the micro-batches' means, as the published Trainer.
     augment: see `loss_sum`.
+    loss_chunk: see `loss_sum`.
 
   Returns:
     Gradients, loss, and the number of targets.
@@ -123,7 +129,7 @@ def gradients(
 
   def scaled_loss(trainable, micro, scale, key):
     model = nnx.merge(graphdef, trainable, frozen)
-    total, _ = loss_sum(model, micro, key, augment)
+    total, _ = loss_sum(model, micro, key, augment, loss_chunk)
     return total * scale
 
   def body(carry, inputs):
@@ -153,6 +159,7 @@ def make_train_step(
   max_grad_norm: float = 1.0,
   dropout: bool = True,
   augment: Augment | None = None,
+  loss_chunk: int = 0,
 ) -> Callable:
   """Compiles the step for these shapes and this mesh.
 
@@ -165,12 +172,14 @@ def make_train_step(
     max_grad_norm: gradients are clipped to this norm.
     dropout: whether adapters drop their inputs and clips are augmented.
     augment: how clips are augmented; None for not at all.
+    loss_chunk: see `loss_sum`.
 
   Returns:
     step(state, frozen, batch, schedule) -> (state, metrics), donating the
     state; batch leaves are [A, B, ...]; metrics are float32 scalars: loss,
     grad_norm (before clipping), learning_rate, targets, skipped (rows that are
-    padding alone, over all hosts).
+    padding alone, over all hosts). `step.lower` takes shapes in place of
+    arrays, for compilation without a device.
   """
   tx = optim.adam()
 
@@ -179,7 +188,14 @@ def make_train_step(
   ):
     key = jax.random.fold_in(state["rng"], state["step"]) if dropout else None
     grads, loss, targets = gradients(
-      graphdef, state["trainable"], frozen, batch, key, loss_norm, augment
+      graphdef,
+      state["trainable"],
+      frozen,
+      batch,
+      key,
+      loss_norm,
+      augment,
+      loss_chunk,
     )
     grads, norm = optim.clip_by_norm(grads, max_grad_norm)
     rate = schedule(state["step"])
@@ -217,6 +233,11 @@ def make_train_step(
     with jax.set_mesh(mesh):
       return jitted(state, frozen, batch, schedule)
 
+  def lower(*shapes):
+    with jax.set_mesh(mesh):
+      return jitted.lower(*shapes)
+
+  run.lower = lower
   return run
 
 

@@ -189,13 +189,17 @@ def from_pure(
 
 
 def model_config(
-  workdir: Workdir, config: Mapping[str, Any], tokenizer: Tokenizer
+  workdir: Workdir, config: Mapping[str, Any], tokenizer: Tokenizer | None
 ) -> LtuConfig:
   """The run's model; its vocabulary is the tokenizer's or the pretrained one's.
+
+  Without a tokenizer it is the config's, which has the pretrained one's sizes.
 
   Raises:
     ConfigError: a tokenizer with more ids than the pretrained decoder has.
   """
+  if tokenizer is None:
+    return config_lib.model_config(config)
   pretrained = workdir.bases().get(workdir.pretrained)
   if pretrained is None or "llama" not in pretrained.parts:
     return config_lib.model_config(config, tokenizer.vocab_size)

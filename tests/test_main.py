@@ -16,6 +16,7 @@ ROOT = pathlib.Path(__file__).parent.parent
     (["--config.stages.stage2.peaklr=3"], ["peaklr", '"peak_lr"']),
     (["--config.data.batch_size=abc"], ["config.data.batch_size", "abc"]),
     (["--config=configs/nope.py"], ["configs/nope.py"]),
+    (["--config=configs/stage4.py:7c"], ["7c", "7b, 13b, smollm2, tiny"]),
     (["--config.log_every=0"], ["config.log_every is 0"]),
     (["--workdri=x"], ["workdri", "workdir"]),
   ],

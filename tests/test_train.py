@@ -10,7 +10,7 @@ from flax import nnx
 
 import made_up_openaqa
 import made_up_sounds
-from ltu_jax import main, metrics, train
+from ltu_jax import main, metrics, supply, train
 from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.config import ConfigError
 from ltu_jax.curriculum import CurriculumError, Stage
@@ -166,6 +166,7 @@ def test_another_config_on_the_same_workdir_is_refused(whole, sounds):
     ({"data.batch_size": 6}, ConfigError, "6 rows cannot be cut over the 8"),
     ({"data.micro_batches": 3}, ConfigError, "no multiple"),
     ({"log_every": 0}, ConfigError, "log_every is 0"),
+    ({"data.source": "x"}, ConfigError, "source is 'x'; .*tfds, synthetic"),
     ({"model.llama.heads": 3}, ConfigError, "model.llama.*kv_heads"),
     ({"stages.stage1.warmup_steps": 9}, CurriculumError, "stage1.warmup_steps"),
     ({"stages.stage1.trainable": ("^projektor/",)}, PartitionError, "projekt"),
@@ -200,7 +201,7 @@ KINDS = (("caption", "vgg"), ("caption", "audiocaps"), ("cla_label", "vgg"))
 def test_a_stage_takes_questions_by_task_and_data_set(fields, clips):
   index = QuestionIndex.make([[kind] for kind in KINDS])
   source = QuestionSource([None] * 3, index)
-  part = train._questions(source, Stage(2, "", **fields))
+  part = supply.questions(source, Stage(2, "", **fields))
   assert part.index.clip.tolist() == clips
 
 
@@ -209,7 +210,7 @@ def test_a_stage_that_leaves_no_question_names_both():
   stage = Stage(2, "", tasks=("cla_label",), datasets=("audiocaps",))
   words = r"stage2\.datasets: no question is left of .*cla_label.*audiocaps"
   with pytest.raises(ConfigError, match=words):
-    train._questions(QuestionSource([None] * 3, index), stage)
+    supply.questions(QuestionSource([None] * 3, index), stage)
 
 
 def test_ask_says_how_to_train(tmp_path):

@@ -78,6 +78,19 @@ LLAMA_13B = LlamaConfig(
 )
 """LLaMA-13B (Touvron et al., 2023)."""
 
+SMOLLM2_135M = LlamaConfig(
+  vocab=49152,
+  dim=576,
+  mlp_dim=1536,
+  layers=30,
+  heads=9,
+  kv_heads=3,
+  rope_base=100_000.0,
+  norm_eps=1e-5,
+  tied=True,
+)
+"""SmolLM2-135M (Allal et al., 2025)."""
+
 
 class KVCache(NamedTuple):
   """Keys and values of all layers: [L, B, Z, K, H] each."""

@@ -20,7 +20,7 @@ from ltu_jax.convert.names import published_shape
 from ltu_jax.data.tokenizer import load_tokenizer
 from ltu_jax.generate import generate
 from ltu_jax.models.ast import EncoderConfig
-from ltu_jax.models.llama import LlamaConfig
+from ltu_jax.models.llama import SMOLLM2_135M
 from ltu_jax.models.lora import LoraConfig
 from ltu_jax.models.ltu import LTU, LtuConfig, abstract
 from ltu_jax.sampling import SamplingConfig
@@ -92,17 +92,7 @@ def prompts(tokenizer) -> list[list[int]]:
 
 
 def test_sizes_are_the_published(source):
-  assert source.parts["llama"] == LlamaConfig(
-    vocab=49152,
-    dim=576,
-    mlp_dim=1536,
-    layers=30,
-    heads=9,
-    kv_heads=3,
-    rope_base=1e5,
-    norm_eps=1e-5,
-    tied=True,
-  )
+  assert source.parts["llama"] == SMOLLM2_135M
 
 
 def test_every_weight_is_the_one_that_transformers_reads(source, theirs):

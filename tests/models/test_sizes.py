@@ -5,7 +5,7 @@ import math
 import pytest
 from flax import nnx
 
-from ltu_jax.models.llama import LLAMA_13B
+from ltu_jax.models.llama import LLAMA_13B, SMOLLM2_135M
 from ltu_jax.models.lora import LoraConfig
 from ltu_jax.models.ltu import LtuConfig, abstract
 from ltu_jax.sharding import path_name
@@ -40,6 +40,13 @@ def test_llama_13b():
   # 40 * (4 * 5120^2 + 3 * 5120 * 13824 + 2 * 5120) + 2 * 32000 * 5120 + 5120.
   _, state = abstract(LtuConfig(llama=LLAMA_13B, lora=LoraConfig(rank=0)))
   assert count(state, "llama/") == 13_015_864_320
+
+
+def test_smollm2():
+  # The published model card's 134,515,008; by the shapes: 49152 * 576 +
+  # 30 * (2 * 576^2 + 2 * 576 * 192 + 3 * 576 * 1536 + 2 * 576) + 576.
+  _, state = abstract(LtuConfig(llama=SMOLLM2_135M, lora=LoraConfig(rank=0)))
+  assert count(state, "llama/") == 134_515_008
 
 
 @pytest.mark.parametrize("rank", [0, 4])

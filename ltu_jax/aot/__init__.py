@@ -1,0 +1,1 @@
+"""Compiles any config for any TPU topology without a TPU."""

@@ -1,0 +1,127 @@
+"""Arithmetic of a training step, from the model's sizes alone.
+
+Letters: S = A + T tokens (A audio, T text), D width, N query heads, K key
+heads, H head width, F mlp width, L layers, V vocabulary, R rank; P patches, X
+prefix tokens, Q = P + X, E encoder width, B blocks; p numbers of a patch.
+"""
+
+import dataclasses
+
+from ltu_jax.models.ltu import LtuConfig
+
+_FBANK_WINDOW = 512
+_FBANK_MELS = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Flops:
+  """FLOPs of matrix products for one question (2 a multiplication).
+
+  Attributes:
+    forward: the loss.
+    backward: the gradients of what is trained, without recomputation.
+    recomputed: what remat computes again.
+  """
+
+  forward: int
+  backward: int
+  recomputed: int
+
+  @property
+  def model(self) -> int:
+    """What the mathematics needs, remat or not: forward and backward."""
+    return self.forward + self.backward
+
+  @property
+  def executed(self) -> int:
+    """What a chip computes."""
+    return self.model + self.recomputed
+
+
+def filter_banks(num_frames: int) -> int:
+  """FLOPs of a clip's filter banks, as audio/fbank.py computes them.
+
+  T frames, each two products of 256 samples with 256 waves, and 256
+  frequencies with 128 mels: T * 2 * (2 * 256 * 256 + 256 * 128).
+  """
+  half = _FBANK_WINDOW // 2
+  return num_frames * 2 * (2 * half * half + half * _FBANK_MELS)
+
+
+def train_question(
+  cfg: LtuConfig,
+  text_tokens: int,
+  trains_encoder: bool = True,
+  pcm: bool = True,
+) -> Flops:
+  r"""FLOPs of one row of the batch with one clip.
+
+  Forward:
+    decoder  L * (2 S (2 D N H + 2 D K H + 3 D F) + 4 S^2 N H)
+    adapters L * 2 S R * sum over targets of (in + out)
+    logits   2 (T - 1) D V
+    encoder  2 P p E + B * (2 Q * 12 E^2 + 4 Q^2 E), 12 being 4 + 2 mlp_ratio
+    bridge   2 A E D
+  Attention counts all S^2 pairs: the mask does not save any.
+
+  Backward: a frozen product costs one more (the gradient of its input), a
+  trained one and attention two. So the decoder's weights and the logits cost
+  one, adapters and attention two, the encoder two (its patches one, as they
+  need no gradient), the bridge two, or one where the encoder is frozen. Nothing
+  goes into a frozen encoder.
+
+  Recomputed with remat "full": the layers once more, without the last product
+  of a layer whose result the gradient does not need: `down_proj` (2 S F D) and
+  the encoder's `fc2` (2 Q 4 E^2). "dots" keeps products without a batch axis
+  only, as "none" keeps all; neither counts as recomputation here.
+
+  Args:
+    cfg: the model.
+    text_tokens: T.
+    trains_encoder: stages 2 to 4; False for stage 1, which trains the bridge.
+    pcm: whether filter banks are made in the step.
+  """
+  llama, enc, lora = cfg.llama, cfg.encoder, cfg.lora
+  audio = cfg.num_audio_tokens
+  seq = audio + text_tokens
+  dim, heads = llama.dim, llama.heads * llama.head_dim
+  keys = llama.kv_heads * llama.head_dim
+  weights = 2 * dim * heads + 2 * dim * keys + 3 * dim * llama.mlp_dim
+  dense = 2 * seq * weights * llama.layers
+  attention = 4 * seq * seq * heads * llama.layers
+  sides = {
+    "q_proj": dim + heads,
+    "k_proj": dim + keys,
+    "v_proj": dim + keys,
+    "o_proj": heads + dim,
+    "gate_proj": dim + llama.mlp_dim,
+    "up_proj": dim + llama.mlp_dim,
+    "down_proj": llama.mlp_dim + dim,
+  }
+  targets = lora.targets if lora.rank else ()
+  adapter = 2 * seq * lora.rank * sum(sides[t] for t in targets) * llama.layers
+  logits = 2 * (text_tokens - 1) * dim * llama.vocab
+
+  patches = enc.grid[0] * enc.grid[1]
+  tokens = patches + enc.prefix_tokens
+  patch = 2 * patches * enc.patch_mels * enc.patch_frames * enc.dim
+  block = 2 * tokens * (4 + 2 * enc.mlp_ratio) * enc.dim**2
+  block += 4 * tokens**2 * enc.dim
+  bridge = 2 * audio * enc.dim * dim
+  fbank = filter_banks(enc.num_frames) if pcm else 0
+
+  forward = dense + attention + adapter + logits
+  forward += patch + block * enc.depth + bridge + fbank
+  backward = dense + 2 * attention + logits + bridge
+  # Stage 1 trains no adapter: only the gradient goes through it.
+  backward += (2 if trains_encoder else 1) * adapter
+  if trains_encoder:
+    backward += patch + 2 * block * enc.depth + bridge
+  recomputed = 0
+  if llama.remat == "full":
+    last = 2 * seq * llama.mlp_dim * dim * llama.layers
+    recomputed += dense + attention + adapter - last
+  if enc.remat == "full" and trains_encoder:
+    last = 2 * tokens * enc.mlp_ratio * enc.dim**2
+    recomputed += (block - last) * enc.depth
+  return Flops(forward, backward, recomputed)

@@ -1,0 +1,153 @@
+"""What is printed: text, JSON and the table's rows."""
+
+import dataclasses
+import math
+from collections import defaultdict
+from typing import Any
+
+from ltu_jax.aot import roofline
+from ltu_jax.aot.compile import Plan, Result
+from ltu_jax.aot.topologies import GIB
+
+
+def _gib(size: float) -> str:
+  return f"{size / GIB:.2f}"
+
+
+def by_kind(result: Result) -> dict[str, dict[str, Any]]:
+  """Kind -> runs, bytes that a chip sends, largest result, all known."""
+  groups = defaultdict(list)
+  for item in result.collectives:
+    groups[item.kind].append(item)
+  return {
+    kind: {
+      "count": sum(i.count for i in items),
+      "sent_bytes": sum(i.sent_bytes for i in items),
+      "largest_result_bytes": max(i.result_bytes for i in items),
+      "all_counts_known": all(i.known for i in items),
+    }
+    for kind, items in sorted(groups.items())
+  }
+
+
+def as_json(plan: Plan, result: Result) -> dict[str, Any]:
+  """Everything that `text` prints, for programs."""
+  chip = plan.topology.chip
+  out: dict[str, Any] = {
+    "topology": str(plan.topology),
+    "chips": plan.topology.num_chips,
+    "mesh": dict(plan.mesh),
+    "batch": plan.batch,
+    "micro_batches": plan.micro_batches,
+    "text_tokens": plan.text_tokens,
+    "remat": plan.model.llama.remat,
+    "fits": result.fits,
+    "argument_bytes": result.argument_bytes,
+    "temporary_bytes": result.temporary_bytes,
+    "output_bytes": result.output_bytes,
+    "code_bytes": result.code_bytes,
+    "total_bytes": result.total_bytes,
+    # A device may be half a chip.
+    "hbm_bytes": chip.hbm_bytes / chip.devices,
+    "missing_bytes": result.missing_bytes,
+    "compile_seconds": result.seconds,
+    "collectives": by_kind(result),
+    "flops_a_question": dataclasses.asdict(roofline.question(plan)),
+  }
+  if result.fits:
+    bounds = roofline.bounds(plan, result)
+    out["bounds_seconds"] = dataclasses.asdict(bounds)
+    out["limit"] = bounds.limit
+    for share in (1.0, 0.5):
+      rate = bounds.rate(share)
+      out[f"at_{share:.0%}"] = {
+        "questions_a_second": rate,
+        "stage_hours": roofline.stage_hours(rate),
+      }
+  return out
+
+
+def text(plan: Plan, result: Result) -> str:
+  """The report of a training step."""
+  data = as_json(plan, result)
+  flops = roofline.question(plan)
+  mesh = ", ".join(f"{k} {v}" for k, v in plan.mesh.items())
+  lines = [
+    f"training step on {plan.topology} ({plan.topology.num_chips} chips), mesh "
+    f"{mesh}",
+    f"  batch {plan.batch} in {plan.micro_batches} micro-batches, "
+    f"{plan.text_tokens} text tokens, remat {plan.model.llama.remat}, compiled "
+    f"in {result.seconds:.0f} s",
+    memory_line(result, data["hbm_bytes"]),
+  ]
+  if not result.fits:
+    return "\n".join(lines)
+  lines.append("  collectives of a step, bytes that a device sends:")
+  for kind, item in data["collectives"].items():
+    unsure = "" if item["all_counts_known"] else " (some loops unknown: x 1)"
+    lines.append(
+      f"    {kind}: {item['count']}, {_gib(item['sent_bytes'])} GiB, largest "
+      f"result {_gib(item['largest_result_bytes'])} GiB{unsure}"
+    )
+  bounds = roofline.bounds(plan, result)
+  lines += [
+    f"  a question: {flops.model / 1e12:.2f} model TFLOPs, "
+    f"{flops.executed / 1e12:.2f} with what remat repeats",
+    f"  a step takes at least: compute {bounds.compute:.3f} s, memory "
+    f"{bounds.memory:.3f} s, interconnect {bounds.interconnect:.3f} s; "
+    f"{bounds.limit} decides",
+  ]
+  for share in (1.0, 0.5):
+    rate = bounds.rate(share)
+    hours = ", ".join(
+      f"stage {n} {h:.1f} h" for n, h in roofline.stage_hours(rate).items()
+    )
+    lines.append(f"  at {share:.0%} of that: {rate:.0f} questions/s; {hours}")
+  return "\n".join(lines)
+
+
+def memory_line(result: Result, hbm_bytes: float) -> str:
+  """Memory of a device, in one line."""
+  parts = (
+    f"arguments {_gib(result.argument_bytes)} + temporaries "
+    f"{_gib(result.temporary_bytes)} + outputs {_gib(result.output_bytes)} + "
+    f"code {_gib(result.code_bytes)}"
+  )
+  if result.fits:
+    return (
+      f"  fits: {parts} = {_gib(result.total_bytes)} of {_gib(hbm_bytes)} GiB"
+    )
+  return (
+    f"  OUT OF MEMORY by {_gib(result.missing_bytes)} GiB: needs "
+    f"{_gib(result.missing_bytes + result.capacity_bytes)} of "
+    f"{_gib(result.capacity_bytes)} GiB that a program may use (arguments "
+    f"{_gib(result.argument_bytes)})"
+  )
+
+
+HEADER = (
+  "| slice | model | mesh | micro-batches | HBM a chip, GiB (arguments + "
+  "temporaries) | of | bound | questions/s, 100 % | 50 % | stage 4, hours at "
+  "50 % | compiled in |\n|---|---|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def row(label: str, model: str, plan: Plan, result: Result) -> str:
+  """One row of the table."""
+  mesh = " ".join(f"{k} {v}" for k, v in plan.mesh.items() if v != 1) or "1"
+  start = f"| {label} | {model} | {mesh} | {plan.micro_batches} "
+  capacity = plan.topology.chip.hbm_bytes / GIB
+  if not result.fits:
+    return (
+      f"{start}| needs {_gib(result.missing_bytes + result.capacity_bytes)} | "
+      f"{capacity:.0f} | does not fit, by {_gib(result.missing_bytes)} GiB | | "
+      f"| | {result.seconds:.0f} s |"
+    )
+  bounds = roofline.bounds(plan, result)
+  hours = roofline.stage_hours(bounds.rate(0.5))[4]
+  return (
+    f"{start}| {_gib(result.argument_bytes)} + "
+    f"{_gib(result.temporary_bytes)} | {capacity:.0f} | {bounds.limit} | "
+    f"{bounds.rate():.0f} | "
+    f"{bounds.rate(0.5):.0f} | {math.ceil(hours)} | {result.seconds:.0f} s |"
+  )

@@ -1,0 +1,99 @@
+"""Made-up batches, for dry runs and measurements without any data.
+
+Noise in place of sounds and random ids in place of text. A row depends on the
+seed and its place in the stream alone, so neither hosts nor restarts change it.
+
+Letters: B rows of a host's batch, T tokens of a row, N samples of a clip.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import grain
+import numpy as np
+
+from ltu_jax.data.openaqa import (
+  AUDIO_TOKENS,
+  CLIP_SAMPLES,
+  MAX_TOKENS,
+  Unreadable,
+)
+
+_ROWS = 1 << 40
+"""Rows of the stream: more than any run takes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SyntheticBatches:
+  """A stream with the form of `openaqa.Batches`.
+
+  Attributes:
+    batch_size: Rows of a batch over all hosts.
+    seed: Decides all values.
+    vocab_size: Ids are below it.
+    max_tokens: T; texts have T / 2 to T tokens.
+    text_only: No row has audio.
+    audio_tokens: Positions that the model's audio takes up before the text.
+    num_threads: Threads that each make a batch ahead.
+  """
+
+  batch_size: int
+  seed: int
+  vocab_size: int
+  _: dataclasses.KW_ONLY
+  max_tokens: int = MAX_TOKENS
+  text_only: bool = False
+  audio_tokens: int = AUDIO_TOKENS
+  num_threads: int = 4
+
+  def dataset(self, host: int = 0, hosts: int = 1) -> grain.IterDataset:
+    """Returns one host's share of the stream; see `openaqa.Batches.dataset`.
+
+    Raises:
+      ValueError: If the hosts cannot share the batch evenly.
+    """
+    if self.batch_size % hosts or not 0 <= host < hosts:
+      raise ValueError(
+        f"host {host} of {hosts} cannot have an even share of a batch of"
+        f" {self.batch_size} rows"
+      )
+    rows = grain.MapDataset.range(_ROWS).map(self.row)[host::hosts]
+    return rows.batch(self.batch_size // hosts).to_iter_dataset(
+      grain.ReadOptions(
+        num_threads=self.num_threads, prefetch_buffer_size=self.num_threads
+      )
+    )
+
+  def skipped(
+    self,
+    step: int,
+    batch: Mapping[str, np.ndarray],
+    host: int = 0,
+    hosts: int = 1,
+  ) -> Sequence[Unreadable]:
+    """Returns nothing: every row can be read."""
+    del step, batch, host, hosts
+    return ()
+
+  def row(self, place: int) -> dict[str, np.ndarray]:
+    """Returns the row of a place; its form is that of `openaqa.make_row`."""
+    rng = np.random.default_rng((self.seed, int(place)))
+    n = int(rng.integers(max(2, self.max_tokens // 2), self.max_tokens + 1))
+    tokens = rng.integers(1, self.vocab_size, n, np.int32)
+    weights = np.ones(n, np.float32)
+    weights[0] = 0  # the first token is no target
+    pcm, num_samples = np.zeros(CLIP_SAMPLES, np.int16), 0
+    if not self.text_only:
+      num_samples = CLIP_SAMPLES
+      pcm = rng.integers(-8000, 8000, CLIP_SAMPLES, np.int16)
+    pad = (0, self.max_tokens - n)
+    return {
+      "pcm": pcm,
+      "num_samples": np.int32(num_samples),
+      "tokens": np.pad(tokens, pad),
+      "positions": np.pad(
+        self.audio_tokens + np.arange(n, dtype=np.int32), pad
+      ),
+      "segment_ids": np.pad(np.ones(n, np.int32), pad),
+      "loss_weights": np.pad(weights, pad),
+    }
