@@ -36,7 +36,13 @@ from ltu_jax.data.tokenizer import (
 from ltu_jax.evaluate import held_out, report
 from ltu_jax.metrics import Metrics, Throughput, duration
 from ltu_jax.models.ltu import abstract
-from ltu_jax.sharding import ShardingError, batch_sharding, make_mesh
+from ltu_jax.sharding import (
+  ShardingError,
+  batch_sharding,
+  from_local_rows,
+  local_rows,
+  make_mesh,
+)
 from ltu_jax.train_state import (
   PartitionError,
   abstract_params,
@@ -230,7 +236,6 @@ class _StageRun:
   ):
     self.config, self.stage, self.mesh = config, stage, mesh
     self.last_step, self.skipped = last_step, skipped
-    self.host = (jax.process_index(), jax.process_count())
     self.schedule = stage.schedule(source.num_rows, config.data.batch_size)
     self.batches = Batches(
       source,
@@ -247,6 +252,11 @@ class _StageRun:
     # [micro-batches, rows, ...]: rows are cut over data and fsdp.
     spec = PartitionSpec(None, *batch_sharding(mesh).spec)
     self.batch_sharding = NamedSharding(mesh, spec)
+    micro = config.data.micro_batches
+    self.micro_shape = (micro, config.data.batch_size // micro)
+    every = np.arange(config.data.batch_size).reshape(self.micro_shape)
+    columns = local_rows(self.batch_sharding, self.micro_shape)
+    self.places = every[:, columns].ravel()
 
   def __call__(
     self,
@@ -296,7 +306,7 @@ class _StageRun:
 
   def _restore_or_start(self, trainable: nnx.State, saved: Checkpoints):
     """State and data iterator, resumed or new."""
-    iterator = iter(self.batches.dataset(*self.host))
+    iterator = iter(self.batches.dataset(self.places))
     if saved.latest_step() is None:
       key = jax.random.fold_in(
         jax.random.key(self.config.seed), self.stage.number
@@ -315,17 +325,15 @@ class _StageRun:
 
   def _next(self, iterator: Iterator, step: int) -> dict[str, jax.Array]:
     """Batch `step` on the devices, [micro-batches, rows, ...]."""
-    num_micro = self.config.data.micro_batches
+    num_micro, num_rows = self.micro_shape
     batch = next(iterator)
-    rows = self.batches.skipped(step, batch, *self.host)
+    rows = self.batches.skipped(step, batch, self.places)
     self.skipped.tell(step + 1, rows)
     if not self.stage.audio:
       batch = {k: v for k, v in batch.items() if k != "pcm"}
     cut = lambda x: np.reshape(x, (num_micro, -1, *x.shape[1:]))
     return {
-      key: jax.make_array_from_process_local_data(
-        self.batch_sharding, cut(value)
-      )
+      key: from_local_rows(self.batch_sharding, cut(value), num_rows)
       for key, value in batch.items()
     }
 

@@ -1,15 +1,16 @@
 """The training input: batches of clips and questions, by grain.
 
 The order depends on the seed alone, not on the number of hosts or threads: rows
-are shuffled globally, anew for each epoch, and host h of H takes rows h, h + H,
-... of that one order. Where a run stands is one number. A question whose clip
-cannot be read becomes a row of padding in its place, so that this stays so.
+are shuffled globally, anew for each epoch, and a host takes those rows of each
+batch that its devices hold. Where a run stands is one number. A question whose
+clip cannot be read becomes a row of padding in its place, so this stays so.
 
 Letters: B rows of a host's batch, T tokens of a row, N samples of a clip.
 """
 
 import dataclasses
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 
 import grain
 import numpy as np
@@ -191,32 +192,29 @@ class Batches:
     if not 0 <= self.drop_audio <= 1:
       raise ValueError(f"drop_audio must be in 0..1, not {self.drop_audio}")
 
-  def dataset(self, host: int = 0, hosts: int = 1) -> grain.IterDataset:
+  def dataset(self, places: Sequence[int] | None = None) -> grain.IterDataset:
     """Returns one host's share of the stream.
 
-    `iter(...)` of it gives an iterator with `get_state` and `set_state`.
+    `iter(...)` of it gives an iterator with `get_state` and `set_state`; the
+    state is the same for any share.
 
     Args:
-      host: Which of the hosts this is.
-      hosts: How many share each batch.
+      places: Which rows of each batch the host takes, from 0; None for all.
 
     Returns:
-      Batches of B = batch_size / hosts rows, the keys of `make_row` with a
-      first axis B. A row that cannot be read is a `padding_row`; `skipped`
-      tells which they are.
+      Batches of B = len(places) rows, the keys of `make_row` with a first axis
+      B. A row that cannot be read is a `padding_row`; `skipped` tells which
+      they are.
 
     Raises:
-      ValueError: If the hosts cannot share the batch evenly.
+      ValueError: If there are no places, or some are not of the batch.
     """
-    if self.batch_size % hosts or not 0 <= host < hosts:
-      raise ValueError(
-        f"host {host} of {hosts} cannot have an even share of a batch of"
-        f" {self.batch_size} rows"
-      )
-    # The random choice comes before the hosts' slice: it is then of the row's
+    places = self._places(places)
+    # The random choice comes before the host's share: it is then of the row's
     # place in the one order, and the same for any number of hosts.
-    rows = self._order().random_map(self._load)[host::hosts]
-    return rows.batch(self.batch_size // hosts).to_iter_dataset(
+    rows = self._order().random_map(self._load)
+    share = grain.MapDataset.source(_Share(rows, places, self.batch_size))
+    return share.batch(len(places)).to_iter_dataset(
       grain.ReadOptions(
         num_threads=self.num_threads, prefetch_buffer_size=self.num_threads
       )
@@ -225,8 +223,8 @@ class Batches:
   def rows(self, step: int) -> list[int]:
     """Returns the rows of `source` in batch `step` (from 0) of all hosts.
 
-    They are in the order of the stream: host h has the rows h, h + hosts, ...
-    of this list. `source.describe(row)` tells what each is.
+    They are in the order of the stream: a host has those of its places in this
+    list. `source.describe(row)` tells what each is.
     """
     first = step * self.batch_size
     order = self._order()
@@ -236,22 +234,32 @@ class Batches:
     self,
     step: int,
     batch: Mapping[str, np.ndarray],
-    host: int = 0,
-    hosts: int = 1,
+    places: Sequence[int] | None = None,
   ) -> list[Unreadable]:
     """Returns what could not be read of a host's batch `step` (from 0).
 
     Args:
       step: Which batch of the stream it is.
       batch: A batch that an iterator of this object gave.
-      host: The host that it was made for.
-      hosts: How many share each batch.
+      places: Those that it was made for.
     """
-    places = np.flatnonzero(~np.any(batch["segment_ids"], axis=-1))
-    if not places.size:  # nearly always
+    padding = np.flatnonzero(~np.any(batch["segment_ids"], axis=-1))
+    if not padding.size:  # nearly always
       return []
-    rows = self.rows(step)[host::hosts]
-    return [self.unreadable[rows[place]] for place in places]
+    rows, places = self.rows(step), self._places(places)
+    return [self.unreadable[rows[places[i]]] for i in padding]
+
+  def _places(self, places: Sequence[int] | None) -> list[int]:
+    """Places of a host in a batch, checked; all of them for None."""
+    if places is None:
+      return list(range(self.batch_size))
+    places = [int(place) for place in places]
+    if not places or min(places) < 0 or max(places) >= self.batch_size:
+      raise ValueError(
+        f"a host cannot take the rows {places} of a batch of"
+        f" {self.batch_size} rows, 0 to {self.batch_size - 1}"
+      )
+    return places
 
   def _order(self) -> grain.MapDataset[int]:
     """Returns the row numbers in the order of training, without end."""
@@ -285,6 +293,30 @@ class Batches:
     """Notes what cannot be read; returns the row that takes its place."""
     self.unreadable[row] = Unreadable(row, clip, clip_id, reason)
     return padding_row(self.tokenizer, max_tokens=self.max_tokens)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Share:
+  """The rows of one host, batch after batch, picked from those of all.
+
+  Attributes:
+    rows: The rows of all hosts, without end.
+    places: The host's places in a batch.
+    batch_size: Rows of a batch over all hosts.
+  """
+
+  rows: grain.MapDataset
+  places: Sequence[int]
+  batch_size: int
+
+  def __len__(self) -> int:
+    """As many as there can be: the rows have no end."""
+    return sys.maxsize // self.batch_size
+
+  def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+    """A row by its number among the host's."""
+    batch, place = divmod(int(index), len(self.places))
+    return self.rows[batch * self.batch_size + self.places[place]]
 
 
 def _name(question: Question) -> str:
