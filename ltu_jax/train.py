@@ -20,7 +20,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ltu_jax import base, parameter_table
+from ltu_jax import base, parameter_table, processes
 from ltu_jax import config as config_lib
 from ltu_jax.audio.decode import AudioError
 from ltu_jax.checkpoint import CheckpointError, Checkpoints
@@ -70,6 +70,7 @@ USER_ERRORS = (
   ShardingError,
   PartitionError,
   prepare.PrepareError,
+  processes.ProcessError,
   RecordError,
   UnreadableError,
 )
@@ -95,10 +96,13 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
   folder = Workdir(pathlib.Path(workdir))
   _adopt_base(config)
   folder.check_config(config)
-  train_set, test_set = prepare.open_splits(config.data)
+  processes.check_same("the config", config.to_json())
+  train_set, test_set = processes.in_turn(
+    lambda: prepare.open_splits(config.data)
+  )
   _validate(config, stages, mesh, train_set)
-  folder.record_config(config)
-  tokenizer = _tokenizer(config, folder, train_set)
+  processes.in_turn(lambda: folder.record_config(config))
+  tokenizer = processes.in_turn(lambda: _tokenizer(config, folder, train_set))
   cfg = model_config(folder, config, tokenizer)
   graphdef, _ = abstract(cfg)
   make_base(folder, config, cfg, mesh)
