@@ -112,14 +112,13 @@ def test_goes_on_with_another_number_of_processes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-  "mesh", [(1, 1, 4), (1, 4, 1), (1, 2, 2), (4, 1, 1)], ids=str
-)
-def test_processes_that_share_rows_or_weights(sounds, alone, tmp_path, mesh):
+@pytest.mark.parametrize("mesh", [(1, 1, 4), (1, 4, 1)], ids=str)
+def test_processes_that_share_rows_or_weights(sounds, tmp_path, mesh):
   """Tensor parts over processes: both processes need the same rows."""
   axes = ("mesh.data", "mesh.fsdp", "mesh.tensor")
   changes = dict(zip(axes, mesh, strict=True)) | {
     "tokenizer.vocab_size": 332,
+    "model.encoder.heads": 4,
     "model.llama.heads": 4,
     "model.llama.kv_heads": 4,
   }
