@@ -13,7 +13,9 @@ name and renamed when it is whole.
 
 import contextlib
 import dataclasses
+import itertools
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -24,10 +26,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 from orbax.checkpoint import v1 as ocp
 
-from ltu_jax import tree_names
+from ltu_jax import processes, tree_names
 from ltu_jax.checkpoint import READ_ERRORS, CheckpointError, reason
 from ltu_jax.models.ltu import PART_TYPES, STACKS
 
@@ -80,6 +83,8 @@ def layer_names(
 class BaseWriter:
   """Writes a base folder tensor by tensor; the with-block ends it.
 
+  Of several processes all do the same, and the first one writes.
+
   If the block is left by an error, or the process dies, no folder of the final
   name is there.
   """
@@ -115,8 +120,10 @@ class BaseWriter:
 
   def __enter__(self) -> "BaseWriter":
     """Makes the working folder; what a killed writer left goes."""
-    shutil.rmtree(self._work, ignore_errors=True)
-    self._work.mkdir(parents=True)
+    if jax.process_index() == 0:
+      shutil.rmtree(self._work, ignore_errors=True)
+      self._work.mkdir(parents=True)
+    processes.barrier(f"base {self._work}")
     return self
 
   def __exit__(self, kind: Any, *_: Any) -> None:
@@ -125,11 +132,18 @@ class BaseWriter:
       self._pending = {}
       with contextlib.suppress(*READ_ERRORS):  # the first error is the one told
         self._wait()
-      shutil.rmtree(self._work, ignore_errors=True)
+      if jax.process_index() == 0:
+        shutil.rmtree(self._work, ignore_errors=True)
       return
     self._flush()
     self._wait()
     ocp.partial.finalize(self._work / "weights")
+    if jax.process_index() == 0:
+      self._make_whole()
+    processes.barrier(f"base {self._path}")
+
+  def _make_whole(self) -> None:
+    """Writes base.json and gives the folder its name."""
     found = {
       "format": _FORMAT,
       "version": _VERSION,
@@ -186,6 +200,9 @@ def save(
 ) -> None:
   """Writes parameters that are in memory as a base folder.
 
+  To be called by every process; each gets one array after the other whole, and
+  the first one writes. What is saved does not depend on how many there are.
+
   Args:
     path: The folder to make.
     params: Parameters as the model has them, or a nested dict of them.
@@ -199,7 +216,14 @@ def save(
   with BaseWriter(path, parts, origin) as writer:
     for path_name, array in tree_names.leaves(pure).items():
       for layer, name in layer_names(path_name, array.shape):
-        writer.add(name, np.asarray(array if layer is None else array[layer]))
+        writer.add(name, _on_host(array if layer is None else array[layer]))
+
+
+def _on_host(array: jax.Array | np.ndarray) -> np.ndarray:
+  """An array whole, also if it lies on several processes."""
+  if isinstance(array, jax.Array) and not array.is_fully_addressable:
+    return multihost_utils.process_allgather(array, tiled=True)
+  return np.asarray(array)
 
 
 def info(path: str | os.PathLike) -> BaseInfo:
@@ -236,8 +260,8 @@ def _part(name: str, values: Mapping[str, Any]) -> Any:
 def load(path: str | os.PathLike, target: Mapping[str, Any]) -> dict[str, Any]:
   """Loads a base's parameters onto the devices, stacked.
 
-  Each device reads its own shards; beside the result, one stacked parameter is
-  held twice for a moment.
+  Each device reads its own shards; beside the result, one stacked parameter, or
+  some small ones, is held twice for a moment.
 
   Args:
     path: A base folder.
@@ -259,15 +283,31 @@ def load(path: str | os.PathLike, target: Mapping[str, Any]) -> dict[str, Any]:
   rows = tree_names.differences(stored_tree(path), tree)
   if rows:
     raise CheckpointError(f"{path}: these are another model's weights:\n{rows}")
-  loaded = tree_names.leaves(read_tree(path, tree))
   stacked = {}
-  for name, struct in wanted.items():
-    parts = [loaded.pop(n) for n, _ in _split_target(name, struct)]
-    if name not in pieces:
-      stack = jax.jit(_stack, out_shardings=struct.sharding)
-      parts = [stack(*parts)]
-    stacked[name] = parts[0]
+  for some in _batches(wanted):
+    names = {name: _split_target(name, wanted[name]) for name in some}
+    tree = nested(dict(itertools.chain(*names.values())))
+    loaded = tree_names.leaves(read_tree(path, tree, partial=True))
+    for name in some:
+      parts = [loaded.pop(n) for n, _ in names[name]]
+      if name not in pieces:
+        stack = jax.jit(_stack, out_shardings=wanted[name].sharding)
+        parts = [stack(*parts)]
+      stacked[name] = jax.block_until_ready(parts[0])
   return nested(stacked)
+
+
+def _batches(wanted: Mapping[str, jax.ShapeDtypeStruct]) -> list[list[str]]:
+  """Names of parameters that are read together: few calls, little memory."""
+  batches, size = [[]], 0
+  for name, struct in wanted.items():
+    num_bytes = math.prod(struct.shape) * struct.dtype.itemsize
+    if batches[-1] and size + num_bytes > _FLUSH_BYTES:
+      batches.append([])
+      size = 0
+    batches[-1].append(name)
+    size += num_bytes
+  return batches
 
 
 def stored_tree(path: pathlib.Path) -> Any:

@@ -5,6 +5,8 @@ step is written to a temporary folder that is renamed when it is complete, so a
 killed save leaves nothing that could be restored.
 """
 
+import asyncio
+import json
 import os
 import pathlib
 from collections.abc import Mapping
@@ -126,7 +128,7 @@ class Checkpoints:
         )
     items = {"state": dict(state)}
     if iterator is not None:
-      items["data"] = iterator
+      items["data"] = _Position(iterator)
     custom = {**self._metadata, **(metadata or {}), "step": step}
     self._checkpointer.save_checkpointables_async(
       step, items, force=True, custom_metadata=custom
@@ -176,9 +178,9 @@ class Checkpoints:
     self._compare(found.metadata, dict(abstract_state), step)
     items = {"state": dict(abstract_state)}
     if iterator is not None:
-      items["data"] = iterator
+      items["data"] = _Position(iterator)
     loaded = self._load(step, items)
-    return loaded["state"], loaded.get("data"), dict(found.custom_metadata)
+    return loaded["state"], iterator, dict(found.custom_metadata)
 
   def load_trainable(
     self, abstract_trainable: Mapping[str, Any], step: int | None = None
@@ -263,6 +265,41 @@ class Checkpoints:
         f"{self._directory / str(step)}: this checkpoint is of another model "
         f"or optimizer:\n{rows}"
       )
+
+
+class _Position:
+  """Where a data iterator stands, as Orbax saves and loads it.
+
+  Grain's own way writes a file for each process, and reads it only with as many
+  processes. Here every process stands at the same step, so one file is enough:
+  the first process writes it, under the name that grain gives it with one.
+  """
+
+  _NAME = "process_0-of-1.json"
+
+  def __init__(self, iterator: Any):
+    self._iterator = iterator
+
+  async def save(self, directory: Any) -> Any:
+    """Takes the position now; returns what writes it."""
+    text = json.dumps(self._iterator.get_state(), indent=4)
+
+    async def write():
+      folder = await directory.await_creation()
+      if jax.process_index() == 0:
+        await asyncio.to_thread((folder / self._NAME).write_text, text)
+
+    return write()
+
+  async def load(self, directory: Any) -> Any:
+    """Returns what reads the position and moves the iterator there."""
+
+    async def read():
+      path = directory / self._NAME
+      text = await asyncio.to_thread(path.read_text)
+      self._iterator.set_state(json.loads(text))
+
+    return read()
 
 
 def reason(why: Exception | str) -> str:

@@ -1,4 +1,11 @@
-"""python -m ltu_jax.main --config=configs/quickstart.py --workdir=runs/x."""
+"""python -m ltu_jax.main --config=configs/quickstart.py --workdir=runs/x.
+
+Several processes are the same command on every host. On TPU VMs and in a Slurm
+step they find each other; elsewhere each is told, the first with
+--process_id=0:
+
+  --coordinator=HOST:PORT --num_processes=2 --process_id=0
+"""
 
 import re
 import sys
@@ -13,6 +20,21 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Folder of the run; a run that stopped goes on in it."
 )
+_DETECT = flags.DEFINE_bool(
+  "detect_processes", True, "Look for other processes on TPU VMs and Slurm."
+)
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator", None, "HOST:PORT of process 0, where nothing finds it."
+)
+_NUM_PROCESSES = flags.DEFINE_integer(
+  "num_processes", None, "How many processes there are, with --coordinator."
+)
+_PROCESS_ID = flags.DEFINE_integer(
+  "process_id", None, "Which of them this is, from 0, with --coordinator."
+)
+_JOIN_SECONDS = flags.DEFINE_integer(
+  "join_seconds", 300, "How long to wait for the other processes."
+)
 
 
 def main(argv: list[str]) -> None:
@@ -25,17 +47,47 @@ def main(argv: list[str]) -> None:
     _CONFIG.value.keys()
   except OSError as error:  # raised by the first use of a missing config
     sys.exit(_fail(f"--config: {error.__cause__ or error}"))
+  join_processes()
   train_run(_CONFIG.value, _WORKDIR.value)
+
+
+def join_processes() -> None:
+  """Finds the other processes; only the first prints from here on."""
+  from ltu_jax import processes  # after the flags are read
+
+  try:
+    processes.start(
+      coordinator=_COORDINATOR.value,
+      num_processes=_NUM_PROCESSES.value,
+      process_id=_PROCESS_ID.value,
+      detect=_DETECT.value,
+      timeout=_JOIN_SECONDS.value,
+    )
+  except processes.ProcessError as error:
+    sys.exit(_fail(str(error)))
 
 
 def train_run(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Trains; a user's error ends with its message alone and status 2."""
-  from ltu_jax import train  # after the flags are read: a typo costs no seconds
+  import jax  # after the flags are read: a typo costs no seconds
+
+  from ltu_jax import processes, train
 
   try:
     train.run(config, workdir)
   except train.USER_ERRORS as error:
-    sys.exit(_fail(str(error)))
+    sys.exit(_fail(f"{processes.name()}{error}"))
+  except jax.errors.JaxRuntimeError as error:
+    if jax.process_count() == 1:
+      raise
+    # A dead process is found in the collectives (CPU), or by its silence: then
+    # JAX ends this process itself, with its own words.
+    _fail(
+      f"{processes.name()}a computation of all processes failed; if one of them"
+      " has died, its own output says why. Started again, the run goes on from"
+      f" its last checkpoint. ({error})"
+    )
+    sys.exit(1)
 
 
 def _parse(argv: list[str]) -> list[str]:

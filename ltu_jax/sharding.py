@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -176,6 +177,43 @@ def shardings(tree: Any) -> Any:
 def batch_sharding(mesh: Mesh) -> NamedSharding:
   """Rows of a batch are cut along the data and fsdp axes."""
   return NamedSharding(mesh, spec_of(("batch",)))
+
+
+def local_rows(sharding: NamedSharding, shape: tuple[int, int]) -> list[int]:
+  """The columns of [A, B] that this process's devices hold, in order.
+
+  Args:
+    sharding: cuts the second axis, if any.
+    shape: A, B.
+  """
+  found: set[int] = set()
+  for index in sharding.addressable_devices_indices_map(shape).values():
+    found |= set(range(shape[1])[index[1]])
+  return sorted(found)
+
+
+def from_local_rows(
+  sharding: NamedSharding, local: np.ndarray, num_rows: int
+) -> jax.Array:
+  """Puts each process's rows together to one array over all devices.
+
+  Args:
+    sharding: cuts the second axis, if any.
+    local: [A, b, ...], b rows of this process, those of `local_rows`. Processes
+      that hold the same rows give the same.
+    num_rows: B of all processes.
+
+  Returns:
+    [A, B, ...].
+  """
+  shape = (local.shape[0], num_rows, *local.shape[2:])
+  rows = np.array(local_rows(sharding, shape[:2]))
+
+  def piece(index):
+    wanted = np.arange(num_rows)[index[1]]
+    return local[:, np.searchsorted(rows, wanted)]
+
+  return jax.make_array_from_callback(shape, sharding, piece)
 
 
 def constrain(x: jax.Array, *axes: str | None) -> jax.Array:

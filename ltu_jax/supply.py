@@ -6,7 +6,6 @@ import ml_collections
 
 from ltu_jax import config as config_lib
 from ltu_jax.curriculum import Stage
-from ltu_jax.data import prepare
 from ltu_jax.data.openaqa import Batches
 from ltu_jax.data.question_source import QuestionSource
 from ltu_jax.data.synthetic import SyntheticBatches
@@ -77,7 +76,10 @@ class OpenAqa:
 
   def __init__(self, config: ml_collections.ConfigDict):
     """Opens the splits, and builds what may be built."""
-    self._config = config
+    # Here, as the builders need TensorFlow and made-up data must not.
+    from ltu_jax.data import prepare
+
+    self._config, self._prepare = config, prepare
     self._train_set, self.test_set = prepare.open_splits(config.data)
 
   def num_questions(self, stage: Stage) -> int:
@@ -97,7 +99,7 @@ class OpenAqa:
       print("training a tokenizer on the questions ...", flush=True)
       path = folder.root / "tokenizer.model"
       size = config.tokenizer.vocab_size
-      return prepare.train_tokenizer(self._train_set, size, path)
+      return self._prepare.train_tokenizer(self._train_set, size, path)
     tokenizer.save(folder.root)
     return tokenizer
 

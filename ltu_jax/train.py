@@ -20,21 +20,30 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ltu_jax import base, parameter_table
+from ltu_jax import base, parameter_table, processes
 from ltu_jax import config as config_lib
 from ltu_jax.audio.decode import AudioError
 from ltu_jax.checkpoint import CheckpointError, Checkpoints
 from ltu_jax.curriculum import CurriculumError, Stage
-from ltu_jax.data import prepare
 from ltu_jax.data.openaqa import Batches
-from ltu_jax.data.question_source import QuestionSource, RecordError
+from ltu_jax.data.question_source import (
+  PrepareError,
+  QuestionSource,
+  RecordError,
+)
 from ltu_jax.data.synthetic import SyntheticBatches
 from ltu_jax.data.tokenizer import Tokenizer
 from ltu_jax.evaluate import held_out, report
 from ltu_jax.metrics import Metrics, Throughput, duration
 from ltu_jax.models.ltu import abstract
 from ltu_jax.optim import Schedule
-from ltu_jax.sharding import ShardingError, batch_sharding, make_mesh
+from ltu_jax.sharding import (
+  ShardingError,
+  batch_sharding,
+  from_local_rows,
+  local_rows,
+  make_mesh,
+)
 from ltu_jax.supply import Supply, open_supply
 from ltu_jax.train_state import (
   PartitionError,
@@ -62,7 +71,8 @@ USER_ERRORS = (
   CheckpointError,
   ShardingError,
   PartitionError,
-  prepare.PrepareError,
+  PrepareError,
+  processes.ProcessError,
   RecordError,
   UnreadableError,
 )
@@ -88,11 +98,12 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
   folder = Workdir(pathlib.Path(workdir))
   _adopt_base(config)
   folder.check_config(config)
-  data = open_supply(config)
+  processes.check_same("the config", config.to_json())
+  data = processes.in_turn(lambda: open_supply(config))
   _validate(config, stages, mesh, data)
-  folder.record_config(config)
-  _link_base(config, folder)
-  tokenizer = data.tokenizer(folder)
+  processes.in_turn(lambda: folder.record_config(config))
+  processes.in_turn(lambda: _link_base(config, folder))
+  tokenizer = processes.in_turn(lambda: data.tokenizer(folder))
   cfg = model_config(folder, config, tokenizer)
   graphdef, _ = abstract(cfg)
   make_base(folder, config, cfg, mesh)
@@ -202,11 +213,15 @@ class _StageRun:
   ):
     self.config, self.stage, self.mesh = config, stage, mesh
     self.last_step, self.skipped = last_step, skipped
-    self.host = (jax.process_index(), jax.process_count())
     self.batches, self.schedule = batches, schedule
     # [micro-batches, rows, ...]: rows are cut over data and fsdp.
     spec = PartitionSpec(None, *batch_sharding(mesh).spec)
     self.batch_sharding = NamedSharding(mesh, spec)
+    micro = config.data.micro_batches
+    self.micro_shape = (micro, config.data.batch_size // micro)
+    every = np.arange(config.data.batch_size).reshape(self.micro_shape)
+    columns = local_rows(self.batch_sharding, self.micro_shape)
+    self.places = every[:, columns].ravel()
 
   def __call__(
     self,
@@ -257,7 +272,7 @@ class _StageRun:
 
   def _restore_or_start(self, trainable: nnx.State, saved: Checkpoints):
     """State and data iterator, resumed or new."""
-    iterator = iter(self.batches.dataset(*self.host))
+    iterator = iter(self.batches.dataset(self.places))
     if saved.latest_step() is None:
       key = jax.random.fold_in(
         jax.random.key(self.config.seed), self.stage.number
@@ -276,17 +291,15 @@ class _StageRun:
 
   def _next(self, iterator: Iterator, step: int) -> dict[str, jax.Array]:
     """Batch `step` on the devices, [micro-batches, rows, ...]."""
-    num_micro = self.config.data.micro_batches
+    num_micro, num_rows = self.micro_shape
     batch = next(iterator)
-    rows = self.batches.skipped(step, batch, *self.host)
+    rows = self.batches.skipped(step, batch, self.places)
     self.skipped.tell(step + 1, rows)
     if not self.stage.audio:
       batch = {k: v for k, v in batch.items() if k != "pcm"}
     cut = lambda x: np.reshape(x, (num_micro, -1, *x.shape[1:]))
     return {
-      key: jax.make_array_from_process_local_data(
-        self.batch_sharding, cut(value)
-      )
+      key: from_local_rows(self.batch_sharding, cut(value), num_rows)
       for key, value in batch.items()
     }
 

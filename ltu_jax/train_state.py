@@ -122,7 +122,8 @@ def new_state(trainable: nnx.State, rng: jax.Array, mesh: Mesh) -> TrainState:
     "trainable": trainable,
     "opt": init(trainable),
     "step": jax.device_put(jnp.int32(0), everywhere),
-    "rng": jax.device_put(rng, everywhere),
+    # device_put takes no key to the devices of other processes.
+    "rng": jax.jit(lambda key: key, out_shardings=everywhere)(rng),
   }
 
 

@@ -142,7 +142,19 @@ class Workdir:
       )
 
   def record_config(self, config: ml_collections.ConfigDict) -> None:
-    """Writes the config; makes the folder."""
+    """Writes the config; makes the folder. To be called by all `in_turn`.
+
+    Raises:
+      ConfigError: another process wrote it and this one does not see it.
+    """
+    if jax.process_index():
+      if not self.config.exists():
+        raise config_lib.ConfigError(
+          f"{self.config}, which process 0 wrote, is not to be seen by process"
+          f" {jax.process_index()}; --workdir must be on a disk that all"
+          " processes share"
+        )
+      return
     self.root.mkdir(parents=True, exist_ok=True)
     fresh = self.config.with_suffix(".tmp")
     fresh.write_text(json.dumps(json.loads(config.to_json()), indent=2) + "\n")

@@ -3,14 +3,18 @@ import re
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec
 
 import golden_data
 from ltu_jax.models.ltu import abstract
 from ltu_jax.sharding import (
   ShardingError,
   abstract_with_sharding,
+  from_local_rows,
+  local_rows,
   make_mesh,
   path_name,
   spec_of,
@@ -106,3 +110,15 @@ def test_moments_lie_as_their_parameters():
   )
   assert all(jax.tree.leaves(same))
   assert state["step"].dtype == jnp.int32
+
+
+def test_each_device_gets_its_rows():
+  """Also where two axes of the mesh, or none, cut the rows."""
+  mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
+  value = np.arange(2 * 8 * 3).reshape(2, 8, 3)
+  for axes in (("data", "fsdp"), "fsdp", None):
+    cut = NamedSharding(mesh, PartitionSpec(None, axes))
+    assert local_rows(cut, (2, 8)) == list(range(8))
+    array = from_local_rows(cut, value, 8)
+    assert array.sharding == cut
+    np.testing.assert_array_equal(jax.device_get(array), value)

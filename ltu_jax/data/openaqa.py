@@ -1,15 +1,15 @@
 """The training input: batches of clips and questions, by grain.
 
 The order depends on the seed alone, not on the number of hosts or threads: rows
-are shuffled globally, anew for each epoch, and host h of H takes rows h, h + H,
-... of that one order. Where a run stands is one number. A question whose clip
-cannot be read becomes a row of padding in its place, so that this stays so.
+are shuffled globally, anew for each epoch, and a host takes those rows of each
+batch that its devices hold. Where a run stands is one number. A question whose
+clip cannot be read becomes a row of padding in its place, so this stays so.
 
 Letters: B rows of a host's batch, T tokens of a row, N samples of a clip.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import grain
 import numpy as np
@@ -21,6 +21,7 @@ from ltu_jax.audio.decode import (
   AudioError,
   decode,
 )
+from ltu_jax.data import share
 from ltu_jax.data.question_source import (
   Question,
   QuestionSource,
@@ -191,42 +192,33 @@ class Batches:
     if not 0 <= self.drop_audio <= 1:
       raise ValueError(f"drop_audio must be in 0..1, not {self.drop_audio}")
 
-  def dataset(self, host: int = 0, hosts: int = 1) -> grain.IterDataset:
+  def dataset(self, places: Sequence[int] | None = None) -> grain.IterDataset:
     """Returns one host's share of the stream.
 
-    `iter(...)` of it gives an iterator with `get_state` and `set_state`.
+    `iter(...)` of it gives an iterator with `get_state` and `set_state`; the
+    state is the same for any share.
 
     Args:
-      host: Which of the hosts this is.
-      hosts: How many share each batch.
+      places: Which rows of each batch the host takes, from 0; None for all.
 
     Returns:
-      Batches of B = batch_size / hosts rows, the keys of `make_row` with a
-      first axis B. A row that cannot be read is a `padding_row`; `skipped`
-      tells which they are.
+      Batches of B = len(places) rows, the keys of `make_row` with a first axis
+      B. A row that cannot be read is a `padding_row`; `skipped` tells which
+      they are.
 
     Raises:
-      ValueError: If the hosts cannot share the batch evenly.
+      ValueError: If there are no places, or some are not of the batch.
     """
-    if self.batch_size % hosts or not 0 <= host < hosts:
-      raise ValueError(
-        f"host {host} of {hosts} cannot have an even share of a batch of"
-        f" {self.batch_size} rows"
-      )
-    # The random choice comes before the hosts' slice: it is then of the row's
+    # The random choice comes before the host's share: it is then of the row's
     # place in the one order, and the same for any number of hosts.
-    rows = self._order().random_map(self._load)[host::hosts]
-    return rows.batch(self.batch_size // hosts).to_iter_dataset(
-      grain.ReadOptions(
-        num_threads=self.num_threads, prefetch_buffer_size=self.num_threads
-      )
-    )
+    rows = self._order().random_map(self._load)
+    return share.dataset(rows, places, self.batch_size, self.num_threads)
 
   def rows(self, step: int) -> list[int]:
     """Returns the rows of `source` in batch `step` (from 0) of all hosts.
 
-    They are in the order of the stream: host h has the rows h, h + hosts, ...
-    of this list. `source.describe(row)` tells what each is.
+    They are in the order of the stream: a host has those of its places in this
+    list. `source.describe(row)` tells what each is.
     """
     first = step * self.batch_size
     order = self._order()
@@ -236,22 +228,20 @@ class Batches:
     self,
     step: int,
     batch: Mapping[str, np.ndarray],
-    host: int = 0,
-    hosts: int = 1,
+    places: Sequence[int] | None = None,
   ) -> list[Unreadable]:
     """Returns what could not be read of a host's batch `step` (from 0).
 
     Args:
       step: Which batch of the stream it is.
       batch: A batch that an iterator of this object gave.
-      host: The host that it was made for.
-      hosts: How many share each batch.
+      places: Those that it was made for.
     """
-    places = np.flatnonzero(~np.any(batch["segment_ids"], axis=-1))
-    if not places.size:  # nearly always
+    padding = np.flatnonzero(~np.any(batch["segment_ids"], axis=-1))
+    if not padding.size:  # nearly always
       return []
-    rows = self.rows(step)[host::hosts]
-    return [self.unreadable[rows[place]] for place in places]
+    rows, places = self.rows(step), share.checked(places, self.batch_size)
+    return [self.unreadable[rows[places[i]]] for i in padding]
 
   def _order(self) -> grain.MapDataset[int]:
     """Returns the row numbers in the order of training, without end."""

@@ -21,7 +21,11 @@ from etils import epath
 import tfds_builders
 from ltu_jax.audio.decode import AudioError
 from ltu_jax.data import bucket, prompts
-from ltu_jax.data.question_source import QuestionSource, RecordError
+from ltu_jax.data.question_source import (
+  PrepareError,
+  QuestionSource,
+  RecordError,
+)
 from ltu_jax.data.tokenizer import SentencePieceTokenizer, train_sentencepiece
 from tfds_builders.openaqa.fetch import FetchError
 from tfds_builders.openaqa.sounds import SoundsError
@@ -38,10 +42,6 @@ read, sound included, for texts that repeat each other."""
 
 # What TFDS puts before the message of an error in a builder's constructor.
 _TFDS_PREFIX = re.compile(r'^Failed to construct dataset .*?\}": ', re.DOTALL)
-
-
-class PrepareError(ValueError):
-  """Data that cannot be had or opened; the message says what to do."""
 
 
 def open_splits(

@@ -30,6 +30,10 @@ too).
 """
 
 
+class PrepareError(ValueError):
+  """Data that cannot be had or opened; the message says what to do."""
+
+
 class RecordError(ValueError):
   """A clip's record that cannot be read; the message names it and says why.
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import grain
 import numpy as np
 
+from ltu_jax.data import share
 from ltu_jax.data.openaqa import (
   AUDIO_TOKENS,
   CLIP_SAMPLES,
@@ -46,33 +47,23 @@ class SyntheticBatches:
   audio_tokens: int = AUDIO_TOKENS
   num_threads: int = 4
 
-  def dataset(self, host: int = 0, hosts: int = 1) -> grain.IterDataset:
+  def dataset(self, places: Sequence[int] | None = None) -> grain.IterDataset:
     """Returns one host's share of the stream; see `openaqa.Batches.dataset`.
 
     Raises:
-      ValueError: If the hosts cannot share the batch evenly.
+      ValueError: If there are no places, or some are not of the batch.
     """
-    if self.batch_size % hosts or not 0 <= host < hosts:
-      raise ValueError(
-        f"host {host} of {hosts} cannot have an even share of a batch of"
-        f" {self.batch_size} rows"
-      )
-    rows = grain.MapDataset.range(_ROWS).map(self.row)[host::hosts]
-    return rows.batch(self.batch_size // hosts).to_iter_dataset(
-      grain.ReadOptions(
-        num_threads=self.num_threads, prefetch_buffer_size=self.num_threads
-      )
-    )
+    rows = grain.MapDataset.range(_ROWS).map(self.row)
+    return share.dataset(rows, places, self.batch_size, self.num_threads)
 
   def skipped(
     self,
     step: int,
     batch: Mapping[str, np.ndarray],
-    host: int = 0,
-    hosts: int = 1,
+    places: Sequence[int] | None = None,
   ) -> Sequence[Unreadable]:
     """Returns nothing: every row can be read."""
-    del step, batch, host, hosts
+    del step, batch, places
     return ()
 
   def row(self, place: int) -> dict[str, np.ndarray]:

@@ -17,8 +17,7 @@ import jax
 
 from ltu_jax import config as config_lib
 from ltu_jax import losses
-from ltu_jax.data import prepare
-from ltu_jax.data.question_source import QuestionSource
+from ltu_jax.data.question_source import PrepareError, QuestionSource
 from ltu_jax.data.tokenizer import Tokenizer
 from ltu_jax.evaluate import curves, held_out, samples
 from ltu_jax.evaluate.answering import answerer
@@ -73,6 +72,9 @@ def final(
   asked = samples.ask(answer, test_set, _SAMPLES)
   if jax.process_index() == 0:
     stages = losses.read(root / "metrics.jsonl", config_lib.stages(config))
+    # Here, as the builders need TensorFlow and made-up data must not.
+    from ltu_jax.data import prepare
+
     split = split_statement(test_set, prepare.recordings(config["data"]))
     write(root, config, stages, result, asked, split)
 
@@ -189,7 +191,7 @@ def split_statement(
     pairs = zip(events["label"], events["recording"], strict=True)
     heard |= {(label.decode(), name.decode()) for label, name in pairs}
   if both := sorted((heard | listed["test"]) & listed["train"]):
-    raise prepare.PrepareError(
+    raise PrepareError(
       f"the recording {both[0]} is in training and in testing; remove the data"
       " set and have it built again"
     )

@@ -1,21 +1,13 @@
-"""What a record holds, as TFDS features."""
+"""What a record holds, as TFDS features.
+
+Importing it needs TensorFlow, so the builder does so when it is asked for them.
+"""
 
 import base64
-import io
 
 import numpy as np
-import soundfile
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.proto import feature_pb2
-
-from ltu_jax.audio.decode import SAMPLE_RATE
-
-
-def flac(pcm: np.ndarray) -> bytes:
-  """Encodes int16 [N] at 16 kHz as a FLAC file, the `audio` of a record."""
-  file = io.BytesIO()
-  soundfile.write(file, pcm, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-  return file.getvalue()
 
 
 class FlacFile(tfds.features.Tensor):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ltu_jax.aqa import closed_ended, open_ended, records
-from tfds_builders.openaqa import features, scenes, sounds
+from tfds_builders.openaqa import flac, scenes, sounds
 
 # Scenes are made in threads (NumPy, soxr and FLAC run without the GIL); this
 # many at once bounds the memory that waits to be written.
@@ -67,7 +67,7 @@ def make_example(
   questions = closed_ended.make(clip) + open_ended.make(clip, bank.facts)
   return {
     "id": clip.id,
-    "audio": features.flac(pcm),
+    "audio": flac.encode(pcm),
     "questions": [dataclasses.asdict(question) for question in questions],
     "events": [
       dataclasses.asdict(event) | {"feature": bank.features[event.label]}

@@ -17,7 +17,7 @@ from etils import epath
 
 from ltu_jax.data import question_index
 from tfds_builders import array_record
-from tfds_builders.openaqa import features, fetch, mini, sounds
+from tfds_builders.openaqa import fetch, mini, sounds
 from tfds_builders.openaqa.full import build, build_report, plan
 
 _INSTRUCTIONS = """\
@@ -191,6 +191,9 @@ class Builder(array_record.ArrayRecordMixin, tfds.core.GeneratorBasedBuilder):
 
   def _info(self) -> tfds.core.DatasetInfo:
     """Describes a record."""
+    # Here, as it needs TensorFlow.
+    from tfds_builders.openaqa import features
+
     return self.dataset_info_from_configs(
       features=features.mini() if self._is_mini else features.full(),
       homepage="https://arxiv.org/abs/2305.10790",

@@ -17,7 +17,7 @@ from ltu_jax.audio.decode import (
   AudioError,
   Sound,
 )
-from tfds_builders.openaqa import features
+from tfds_builders.openaqa import flac
 
 LEFT_OUT = {
   "missing": "left out: no sound file has the name of the clip",
@@ -97,7 +97,7 @@ def load(path: str, clip_id: str, read: Reader) -> tuple[bytes, list[str]]:
     changes.append("first_channel")
   if round(sound.seconds * SAMPLE_RATE) > CLIP_SAMPLES:
     changes.append("cut")
-  return features.flac(sound.pcm), changes
+  return flac.encode(sound.pcm), changes
 
 
 def check(pcm: np.ndarray, name: str) -> None:

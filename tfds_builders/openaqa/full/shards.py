@@ -21,7 +21,6 @@ from etils import epath
 
 from ltu_jax.audio.decode import AudioError
 from ltu_jax.data.question_index import QuestionIndex
-from tfds_builders.openaqa import features
 from tfds_builders.openaqa.full import clip_audio, spool
 from tfds_builders.openaqa.full.tally import Tally
 
@@ -194,6 +193,9 @@ DUPLICATES = {
 
 def _write(path: epath.Path, examples: Iterator[Mapping[str, Any]]) -> None:
   """Writes records with TFDS's own writer, the same bytes for the same."""
+  # Here, as it needs TensorFlow.
+  from tfds_builders.openaqa import features
+
   feature = features.full()
   serializer = tfds.core.example_serializer.ExampleSerializer(
     feature.get_serialized_info()

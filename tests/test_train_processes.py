@@ -1,0 +1,129 @@
+"""Training with several real processes gives what one process gives."""
+
+import numpy as np
+import pytest
+
+import made_up_sounds
+import process_run
+from ltu_jax import base
+
+# One stage, so that it stays short: what is drawn, the tokenizer, checkpoints
+# and the loop are in it. Dropout is on: it shows if rows change their places.
+CHANGES = {
+  "mesh.data": 2,
+  "mesh.fsdp": 2,
+  "mesh.tensor": 1,
+  "data.micro_batches": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+  root = tmp_path_factory.mktemp("sounds")
+  made_up_sounds.write_folder(root / "classes")
+  return root
+
+
+def train(sounds, workdir, processes, devices, changes=None, **kwargs):
+  done = process_run.finish(
+    process_run.start(
+      sounds,
+      workdir,
+      processes,
+      devices,
+      CHANGES | (changes or {}),
+      **kwargs,
+    )
+  )
+  for status, _, err in done:
+    assert status == 0, err[-3000:]
+  return done
+
+
+def assert_same_losses(got, want):
+  steps = [[(x["stage"], x["step"]) for x in run] for run in (got, want)]
+  assert steps[0] == steps[1]
+  for name in ("loss", "grad_norm", "lr"):
+    # The same float32 numbers, summed in another order between processes.
+    np.testing.assert_allclose(
+      [x[name] for x in got], [x[name] for x in want], rtol=1e-5, err_msg=name
+    )
+
+
+@pytest.fixture(scope="module")
+def alone(sounds, tmp_path_factory):
+  """One process with four devices."""
+  workdir = tmp_path_factory.mktemp("alone")
+  train(sounds, workdir, 1, 4)
+  return workdir
+
+
+@pytest.fixture(scope="module")
+def two(sounds, alone, tmp_path_factory):
+  """Two processes with two devices each: workdir and what they printed."""
+  workdir = tmp_path_factory.mktemp("two")
+  evaluated = {"eval.stage_items": 2, "eval.final_items": 2}
+  return workdir, train(sounds, workdir, 2, 2, evaluated)
+
+
+def test_two_processes_give_the_losses_of_one(two, alone):
+  workdir, _ = two
+  assert_same_losses(process_run.lines(workdir), process_run.lines(alone))
+  hashes = {base.info(w / "base").content_hash for w in (workdir, alone)}
+  assert len(hashes) == 1
+
+
+def test_only_the_first_process_prints_and_reports(two):
+  workdir, ((_, first, _), (_, second, _)) = two
+  assert "stage 2  step 3/3" in first and "held out: labels" in first
+  assert first.count("finished in") == 1
+  assert second == ""
+  for name in ("report.md", "report.json", "curves.png"):
+    assert (workdir / name).stat().st_size > 100
+
+
+# Dies between the steps 2 and 3, when the checkpoint of step 2 is whole.
+STOP = """
+from ltu_jax import checkpoint
+def stop(self, step, *_, **__):
+  if step == 2:
+    save(self, step, *_, **__)
+    self.wait()
+    raise SystemExit(9)
+  return save(self, step, *_, **__)
+save = checkpoint.Checkpoints.save
+checkpoint.Checkpoints.save = stop
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("before, after", [((2, 2), (1, 4)), ((1, 4), (4, 1))])
+def test_goes_on_with_another_number_of_processes(
+  sounds, alone, tmp_path, before, after
+):
+  workdir = tmp_path / "run"
+  stopped = process_run.finish(
+    process_run.start(sounds, workdir, *before, CHANGES, before=STOP)
+  )
+  assert {status for status, _, _ in stopped} == {9}
+  done = train(sounds, workdir, *after)
+  assert "going on at step 2" in done[0][1]
+  assert_same_losses(process_run.lines(workdir), process_run.lines(alone))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", [(1, 1, 4), (1, 4, 1)], ids=str)
+def test_processes_that_share_rows_or_weights(sounds, tmp_path, mesh):
+  """Tensor parts over processes: both processes need the same rows."""
+  axes = ("mesh.data", "mesh.fsdp", "mesh.tensor")
+  changes = dict(zip(axes, mesh, strict=True)) | {
+    "tokenizer.vocab_size": 332,
+    "model.encoder.heads": 4,
+    "model.llama.heads": 4,
+    "model.llama.kv_heads": 4,
+  }
+  train(sounds, tmp_path / "one", 1, 4, changes)
+  train(sounds, tmp_path / "two", 2, 2, changes)
+  assert_same_losses(
+    process_run.lines(tmp_path / "two"), process_run.lines(tmp_path / "one")
+  )
