@@ -2,11 +2,12 @@ r"""Loading base weights onto a mesh: peak memory and bytes read, a process.
 
   python -m benchmarks.load_base --folder=/big/disk/load --layers=14
 
-Makes random decoder weights of LLaMA's shape, of half its width (1.6 GB with 14
+Makes random decoder weights of LLaMA's shape, of half its width (3.1 GB with 28
 layers), kept for the next time, and loads them onto eight fake CPU devices: of
-one process, and of two processes with four each. "weights" is what the devices
-of a process hold in the end; on a CPU they hold it in the host's memory, so
-"above" is what loading takes beside it. Bytes read are those of read calls.
+one process, of two with four each, and of four with two each. "weights" is what
+the devices of a process hold in the end; on a CPU they hold it in the host's
+memory, so "above" is what loading takes beside it. Bytes read are those of read
+calls.
 """
 
 import argparse
@@ -70,13 +71,13 @@ def load(folder: pathlib.Path, layers: int) -> None:
   """Loads it and prints what that took."""
   import jax
 
-  from ltu_jax import base, processes
+  from ltu_jax import base_load, processes
 
   wanted = target(layers)
   processes.barrier("loading")
   before, read = _peak(), _read()
   start = time.time()
-  params = jax.block_until_ready(base.load(folder, wanted))
+  params = jax.block_until_ready(base_load.load(folder, wanted))
   seconds = time.time() - start
   weights = sum(
     shard.data.nbytes
@@ -108,8 +109,8 @@ def _read() -> int:
 def main() -> None:
   """Measures, each case in processes of its own."""
   parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument("--folder", required=True, help="on a disk with 2 GB")
-  parser.add_argument("--layers", type=int, default=14)
+  parser.add_argument("--folder", required=True, help="on a disk with 4 GB")
+  parser.add_argument("--layers", type=int, default=28)
   parser.add_argument("--process", type=int, help="set by this program itself")
   parser.add_argument("--processes", type=int, default=1, help="as --process")
   args = parser.parse_args()
@@ -129,7 +130,7 @@ def main() -> None:
       load(folder, args.layers)
     return
   cases = [] if folder.exists() else [1]
-  for number in [*cases, 1, 2]:
+  for number in [*cases, 1, 2, 4]:
     devices = f"--xla_force_host_platform_device_count={_DEVICES // number}"
     env = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": devices}
     command = [sys.executable, "-m", "benchmarks.load_base"]

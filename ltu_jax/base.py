@@ -13,9 +13,7 @@ name and renamed when it is whole.
 
 import contextlib
 import dataclasses
-import itertools
 import json
-import math
 import os
 import pathlib
 import shutil
@@ -23,11 +21,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.experimental import multihost_utils
-from jax.sharding import NamedSharding, PartitionSpec
 from orbax.checkpoint import v1 as ocp
 
 from ltu_jax import processes, tree_names
@@ -257,59 +253,6 @@ def _part(name: str, values: Mapping[str, Any]) -> Any:
   )
 
 
-def load(path: str | os.PathLike, target: Mapping[str, Any]) -> dict[str, Any]:
-  """Loads a base's parameters onto the devices, stacked.
-
-  Each device reads its own shards; beside the result, one stacked parameter, or
-  some small ones, is held twice for a moment.
-
-  Args:
-    path: A base folder.
-    target: Nested dict of the parameters that are wanted, as
-      jax.ShapeDtypeStruct with NamedShardings.
-
-  Returns:
-    The nested dict of arrays.
-
-  Raises:
-    CheckpointError: Nothing there, damage, or another structure, dtype or
-      shape; then every difference is listed.
-  """
-  path = pathlib.Path(path).absolute()
-  info(path)
-  wanted = tree_names.leaves(target)
-  pieces = {n: p for k, v in wanted.items() for n, p in _split_target(k, v)}
-  tree = nested(pieces)
-  rows = tree_names.differences(stored_tree(path), tree)
-  if rows:
-    raise CheckpointError(f"{path}: these are another model's weights:\n{rows}")
-  stacked = {}
-  for some in _batches(wanted):
-    names = {name: _split_target(name, wanted[name]) for name in some}
-    tree = nested(dict(itertools.chain(*names.values())))
-    loaded = tree_names.leaves(read_tree(path, tree, partial=True))
-    for name in some:
-      parts = [loaded.pop(n) for n, _ in names[name]]
-      if name not in pieces:
-        stack = jax.jit(_stack, out_shardings=wanted[name].sharding)
-        parts = [stack(*parts)]
-      stacked[name] = jax.block_until_ready(parts[0])
-  return nested(stacked)
-
-
-def _batches(wanted: Mapping[str, jax.ShapeDtypeStruct]) -> list[list[str]]:
-  """Names of parameters that are read together: few calls, little memory."""
-  batches, size = [[]], 0
-  for name, struct in wanted.items():
-    num_bytes = math.prod(struct.shape) * struct.dtype.itemsize
-    if batches[-1] and size + num_bytes > _FLUSH_BYTES:
-      batches.append([])
-      size = 0
-    batches[-1].append(name)
-    size += num_bytes
-  return batches
-
-
 def stored_tree(path: pathlib.Path) -> Any:
   """Orbax's metadata tree of a base."""
   try:
@@ -336,25 +279,6 @@ def _damaged(path: pathlib.Path, why: Exception) -> CheckpointError:
   return CheckpointError(
     f"{path}: the base weights are damaged ({reason(why)})."
   )
-
-
-def _split_target(
-  path: str, struct: jax.ShapeDtypeStruct
-) -> list[tuple[str, jax.ShapeDtypeStruct]]:
-  """(stored name, shape with sharding) of each array of a target."""
-  names = layer_names(path, struct.shape)
-  if names[0][0] is not None:
-    mesh, spec = struct.sharding.mesh, struct.sharding.spec
-    struct = jax.ShapeDtypeStruct(
-      struct.shape[1:],
-      struct.dtype,
-      sharding=NamedSharding(mesh, PartitionSpec(*spec[1:])),
-    )
-  return [(name, struct) for _, name in names]
-
-
-def _stack(*layers: jax.Array) -> jax.Array:
-  return jnp.stack(layers)
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ class ConfigError(ValueError):
   """A config that cannot be run; the message names every wrong field."""
 
 
-_RUN_FIELDS = ("remat", "dtype", "dropout")
+_RUN_FIELDS = ("remat", "dtype", "base_dtype", "dropout")
 """Fields of config.model that say how a model is run, not what it is."""
 
 

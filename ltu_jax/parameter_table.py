@@ -4,6 +4,8 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from ltu_jax.sharding import path_name
@@ -91,12 +93,18 @@ def rows(trainable: nnx.State, frozen: nnx.State) -> list[ParameterRow]:
         kind,
         is_trainable,
         sum(math.prod(v.shape) for v in values),
-        sum(math.prod(v.shape) * v.dtype.itemsize for v in values),
+        sum(_num_bytes(v) for v in values),
         "/".join(sorted({str(v.dtype) for v in values})),
         "over " + ", ".join(sorted(map(str, axes))) if axes else "replicated",
       )
     )
   return lines
+
+
+def _num_bytes(value: jax.Array | jax.ShapeDtypeStruct) -> int:
+  """Bytes of an array on an accelerator, where two int4 share one."""
+  bits = 4 if value.dtype == jnp.int4 else 8 * value.dtype.itemsize
+  return math.prod(value.shape) * bits // 8
 
 
 def _size(num_bytes: float) -> str:

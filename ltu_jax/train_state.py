@@ -29,7 +29,7 @@ TrainState = dict[str, Any]
 
 
 class PartitionError(ValueError):
-  """A trainable pattern that matches no parameter."""
+  """A trainable pattern that matches no parameter, or one of integers."""
 
 
 def abstract_params(cfg: LtuConfig, mesh: Mesh) -> nnx.State:
@@ -79,7 +79,8 @@ def split_params(
     patterns: regexes searched in paths such as `llama/layers/q_proj/lora_a`.
 
   Raises:
-    PartitionError: names each pattern that matches nothing.
+    PartitionError: names each pattern that matches nothing, or a parameter
+      that is kept as integers.
   """
   paths = [path_name(path) for path, _ in nnx.to_flat_state(params)]
   dead = [p for p in patterns if not any(re.search(p, q) for q in paths)]
@@ -90,7 +91,15 @@ def split_params(
       f"parameters start with {', '.join(parts)}"
     )
   chosen = lambda path, _: any(re.search(p, path_name(path)) for p in patterns)
-  return nnx.split_state(params, chosen, ...)
+  trainable, frozen = nnx.split_state(params, chosen, ...)
+  for path, variable in nnx.to_flat_state(trainable):
+    dtype = variable.get_value().dtype
+    if not jnp.issubdtype(dtype, jnp.floating):
+      raise PartitionError(
+        f"trainable: {path_name(path)} cannot be trained as {dtype}; set "
+        "config.model.llama.base_dtype to '', or train other parameters"
+      )
+  return trainable, frozen
 
 
 def overlay(params: nnx.State, part: nnx.State | Mapping) -> nnx.State:

@@ -24,7 +24,7 @@ import ml_collections
 from flax import nnx
 from jax.sharding import Mesh
 
-from ltu_jax import base
+from ltu_jax import base, base_load
 from ltu_jax import config as config_lib
 from ltu_jax.base import BaseInfo, info
 from ltu_jax.checkpoint import CheckpointError, Checkpoints
@@ -231,6 +231,7 @@ def make_base(
   """Draws the start weights that no pretrained base gives, and saves them."""
   if workdir.base.exists():
     return
+  cfg = cfg.unquantized
   given = {part for found in workdir.bases().values() for part in found.parts}
   parts = {name: getattr(cfg, name) for name in PART_TYPES if name not in given}
   params = init_params(cfg, mesh, jax.random.key(config["seed"]), tuple(parts))
@@ -251,7 +252,7 @@ def load_base_params(
   params, hashes = target, []
   for folder, found in workdir.bases().items():
     part, _ = split_parts(target, found.parts)
-    pure = base.load(folder, nnx.to_pure_dict(part))
+    pure = base_load.load(folder, nnx.to_pure_dict(part))
     params = overlay(params, pure)
     hashes.append(found.content_hash)
   missing = {

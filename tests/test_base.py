@@ -5,6 +5,7 @@ import json
 import os
 
 import jax
+import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from flax import nnx
 
 import golden_data
 from checkpoint_states import bits
-from ltu_jax import base, tree_names
+from ltu_jax import base, base_load, tree_names
 from ltu_jax.base_reader import BaseReader
 from ltu_jax.checkpoint import CheckpointError
+from ltu_jax.models import quantized
 from ltu_jax.models.ltu import PART_TYPES
 from ltu_jax.sharding import make_mesh
 from ltu_jax.train_state import abstract_params, init_params, split_parts
@@ -61,13 +63,32 @@ def saved(tmp_path_factory):
 def test_same_bits_on_any_mesh(saved, shape):
   path, params = saved
   wanted = target(config(), mesh(**shape))
-  got = base.load(path, wanted)
+  got = base_load.load(path, wanted)
   assert bits(got) == bits(params)
   for array, struct in zip(
     jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True
   ):
     assert array.sharding.is_equivalent_to(struct.sharding, array.ndim)
     assert array.dtype == struct.dtype
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+@pytest.mark.parametrize("shape", [{"data": 1}, {"fsdp": 4, "tensor": 2}])
+def test_rounds_to_integers_while_loading(saved, shape, dtype):
+  path, params = saved
+  cfg = config()
+  llama = dataclasses.replace(cfg.llama, base_dtype=dtype)
+  wanted = target(dataclasses.replace(cfg, llama=llama), mesh(**shape))
+  got = base_load.load(path, wanted)
+  for name in ("q_proj", "o_proj", "down_proj"):
+    want = jax.vmap(lambda w: quantized.quantize(w, dtype))(
+      jnp.asarray(np.asarray(params["llama"]["layers"][name]["w"]))
+    )
+    layer = got["llama"]["layers"][name]
+    assert bits([layer["w"], layer["w_scale"]]) == bits(list(want))
+    assert layer["w"].sharding == wanted["llama"]["layers"][name]["w"].sharding
+  assert bits(got["llama"]["embedding"]) == bits(params["llama"]["embedding"])
+  assert bits(got["encoder"]) == bits(params["encoder"])
 
 
 def test_info_and_single_arrays(saved):
@@ -96,10 +117,10 @@ def test_a_part_alone(tmp_path):
   # A part's start values do not depend on which others are made.
   assert bits(one["projector"]) == bits(two["projector"])
   base.save(tmp_path / "e", one, parts(cfg, ["projector"]), [])
-  got = base.load(tmp_path / "e", target(cfg, on, ["projector"]))
+  got = base_load.load(tmp_path / "e", target(cfg, on, ["projector"]))
   assert bits(got) == bits(one)
   with pytest.raises(CheckpointError, match="another model") as e:
-    base.load(tmp_path / "e", target(cfg, on, ["encoder", "projector"]))
+    base_load.load(tmp_path / "e", target(cfg, on, ["encoder", "projector"]))
   assert "encoder/norm/scale" in str(e.value)
 
 
@@ -156,7 +177,7 @@ def test_errors(tmp_path):
   base.save(path, params, parts(cfg, ["llama"]), [])
   other = config("float32")
   with pytest.raises(CheckpointError, match="another model's weights") as e:
-    base.load(path, target(other, on, ["llama"]))
+    base_load.load(path, target(other, on, ["llama"]))
   assert "llama/embedding" in str(e.value)
   assert "bfloat16" in str(e.value) and "float32" in str(e.value)
   (tmp_path / "text").mkdir()
@@ -170,4 +191,4 @@ def test_errors(tmp_path):
   for data in (path / "weights" / "state").glob("ocdbt.process_*/d/*"):
     os.truncate(data, 3)
   with pytest.raises(CheckpointError, match="base weights are damaged"):
-    base.load(path, target(cfg, on, ["llama"]))
+    base_load.load(path, target(cfg, on, ["llama"]))

@@ -6,6 +6,7 @@ import re
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 from ltu_jax import optim
 from ltu_jax.models.ast import EncoderConfig
@@ -22,7 +23,7 @@ B, T, V = 8, 33, 8192
 
 
 @functools.cache
-def compiled(chunk: int, remat: str = "full"):
+def compiled(chunk: int, remat: str = "full", base_dtype: str = ""):
   """The training step of a small model with a large vocabulary."""
   cfg = LtuConfig(
     encoder=EncoderConfig(
@@ -38,6 +39,7 @@ def compiled(chunk: int, remat: str = "full"):
       remat=remat,
       dtype="float32",
       param_dtype="float32",
+      base_dtype=base_dtype,
     ),
     lora=LoraConfig(rank=2),
   )
@@ -92,6 +94,13 @@ def test_frozen_weights_get_no_gradient():
   assert (16, 40) not in made  # the decoder's MLP
   assert (16, V) not in made  # its output matrix
   assert (16, 64) in made  # the encoder's MLP is trained
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+def test_a_base_of_integers_is_restored_a_layer_at_a_time(dtype):
+  stack = (3, 16, 40)  # the decoder's MLP
+  assert stack in float32_shapes(compiled(8, "none").as_text())
+  assert stack not in float32_shapes(compiled(8, "none", dtype).as_text())
 
 
 def test_optimiser_state_is_two_float32_of_the_trainable_part():

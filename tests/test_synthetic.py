@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from configs import curriculum, stage1, stage2, stage3, stage4
-from ltu_jax import train
+from ltu_jax import base_reader, train
 from ltu_jax.curriculum import CurriculumError
 from ltu_jax.data.synthetic import SyntheticBatches
+from ltu_jax.train_state import PartitionError
 
 ROOT = pathlib.Path(__file__).parent.parent
 NO_TENSORFLOW = """
@@ -95,6 +96,37 @@ def test_dry_run(module, stages, tmp_path):
   assert [(x["stage"], x["step"]) for x in lines] == want
   # Ids at random: near the loss of a guess among 384.
   assert all(abs(x["loss"] - np.log(384)) < 2 for x in lines)
+
+
+def test_base_of_integers(tmp_path):
+  losses, weights = {}, {}
+  for kind in ("", "int8"):
+    config = stage4.get_config("tiny")
+    config.data.source = "synthetic"
+    config.model.llama.base_dtype = kind
+    root = tmp_path / (kind or "full")
+    train.run(config, str(root))
+    lines = (root / "metrics.jsonl").open()
+    losses[kind] = [json.loads(x)["loss"] for x in lines]
+    weights[kind] = base_reader.BaseReader(root / "base")
+  # Near, but not the same.
+  off = np.abs(np.subtract(losses["int8"], losses[""]))
+  assert (off > 0).all() and (off < 0.05).all()
+  # What is stored, and so what is exported, has not been rounded.
+  assert weights[""].shapes.keys() == weights["int8"].shapes.keys()
+  name = "llama/layers/0/q_proj/w"
+  one, two = (reader.read(name) for reader in weights.values())
+  assert one.dtype == two.dtype == "bfloat16" and (one == two).all()
+
+
+def test_a_base_of_integers_cannot_be_trained(tmp_path):
+  config = stage4.get_config("tiny")
+  config.data.source = "synthetic"
+  config.model.llama.base_dtype = "int8"
+  config.stages.stage4.trainable = ("^llama/",)
+  with pytest.raises(PartitionError, match="base_dtype"):
+    train.run(config, str(tmp_path))
+  assert not (tmp_path / "config.json").exists()
 
 
 def test_the_command_needs_no_tensorflow(tmp_path):

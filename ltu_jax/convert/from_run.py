@@ -106,7 +106,7 @@ def open_run(root: str | os.PathLike, stage: int | None = None) -> Opened:
   workdir = Workdir(pathlib.Path(root))
   config = workdir.read_config()
   tokenizer = workdir.load_tokenizer()
-  cfg = model_config(workdir, config, tokenizer)
+  cfg = model_config(workdir, config, tokenizer).unquantized
   arrays, carried, origin, hashes = {}, {}, [], []
   for folder, found in workdir.bases().items():
     arrays |= base_arrays(folder)

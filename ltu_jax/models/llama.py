@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from ltu_jax.models import quantized
 from ltu_jax.models.lora import LoraConfig, LoRAEinsum
 from ltu_jax.models.remat import remat
 from ltu_jax.models.stack import stack
@@ -39,6 +40,8 @@ class LlamaConfig:
     remat: key of remat.POLICIES.
     dtype: compute dtype.
     param_dtype: dtype of everything but the adapters.
+    base_dtype: "int8" or "int4" keeps the matrices of the layers as integers
+      (quantized.py), where no stage trains them; "" as `param_dtype`.
   """
 
   vocab: int = 32000
@@ -54,13 +57,15 @@ class LlamaConfig:
   remat: str = "full"
   dtype: str = "bfloat16"
   param_dtype: str = "bfloat16"
+  base_dtype: str = ""
 
   def __post_init__(self):
     """Fills in head_dim and checks that heads divide.
 
     Raises:
-      ValueError: heads that do not divide; it names both.
+      ValueError: heads that do not divide, naming both; or no such dtype.
     """
+    quantized.check(self.base_dtype)
     if not self.head_dim:
       if self.dim % self.heads:
         raise ValueError(f"llama: {self.dim=} is no multiple of {self.heads=}")
@@ -169,6 +174,7 @@ class DecoderLayer(nnx.Module):
       axes,
       lora=lora if name in targets else None,
       param_dtype=cfg.param_dtype,
+      base_dtype=cfg.base_dtype,
       rngs=rngs,
     )
     self.input_norm = _rms_norm(cfg, rngs)

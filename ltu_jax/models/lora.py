@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from ltu_jax.models import quantized
+
 
 @dataclasses.dataclass(frozen=True)
 class LoraConfig:
@@ -49,6 +51,7 @@ class LoRAEinsum(nnx.Module):
     *,
     lora: LoraConfig | None = None,
     param_dtype: jnp.dtype = jnp.float32,
+    base_dtype: str = "",
     rngs: nnx.Rngs,
   ):
     """Makes the weight [D, *out] and, with `lora`, the adapter.
@@ -58,6 +61,8 @@ class LoRAEinsum(nnx.Module):
       axes: logical axis of each dimension of w.
       lora: adapter sizes; None or rank 0 for a plain einsum.
       param_dtype: dtype of w; adapters are float32.
+      base_dtype: key of quantized.GROUPS, and w is integers beside `w_scale`;
+        "" for neither.
       rngs: source of the start values.
     """
     # Fan-in scaling is 0.016 at LLaMA's width, near its published 0.02, and
@@ -65,9 +70,13 @@ class LoRAEinsum(nnx.Module):
     init = nnx.initializers.variance_scaling(
       1.0, "fan_in", "normal", in_axis=0, out_axis=range(1, len(shape))
     )
-    self.w = nnx.Param(
-      init(rngs.params(), shape, param_dtype), out_sharding=axes
-    )
+    w = init(rngs.params(), shape, param_dtype)
+    if base_dtype:
+      w, scale = quantized.quantize(w, base_dtype)
+      # Groups stay whole: their number need not divide.
+      self.w_scale = nnx.Param(scale, out_sharding=(None, *axes[1:]))
+    self.base_dtype = base_dtype
+    self.w = nnx.Param(w, out_sharding=axes)
     self.lora = lora if lora and lora.rank else None
     if self.lora:
       rank = self.lora.rank
@@ -82,7 +91,10 @@ class LoRAEinsum(nnx.Module):
 
   def __call__(self, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
     """Maps x [B, S, D] to [B, S, *out]; `key` switches adapter dropout on."""
-    y = jnp.tensordot(x, self.w[...].astype(x.dtype), axes=1)
+    if self.base_dtype:
+      y = quantized.dot(x, self.w[...], self.w_scale[...])
+    else:
+      y = jnp.tensordot(x, self.w[...].astype(x.dtype), axes=1)
     if not self.lora:
       return y
     if key is not None and self.lora.dropout:

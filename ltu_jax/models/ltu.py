@@ -39,6 +39,12 @@ class LtuConfig:
     """A: audio tokens before the text."""
     return self.projector.num_tokens(self.encoder)
 
+  @property
+  def unquantized(self) -> "LtuConfig":
+    """The same with the decoder's weights as they are stored."""
+    llama = dataclasses.replace(self.llama, base_dtype="")
+    return dataclasses.replace(self, llama=llama)
+
 
 PART_TYPES = {
   field.name: field.default_factory for field in dataclasses.fields(LtuConfig)
