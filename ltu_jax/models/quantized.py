@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import qwix
 
-GROUPS = {"int8": 0, "int4": 128}
-"""dtype -> inputs that share a scale; 0 for all. 4 bits need smaller groups:
-128 as in GPTQ (Frantar et al., 2023)."""
+GROUPS = {"int8": 0, "int4": 64}
+"""dtype -> inputs that share a scale; 0 for all. 4 bits need small groups: 64
+as in QLoRA (Dettmers et al., 2023)."""
 
 
 def check(dtype: str) -> None:

@@ -33,7 +33,7 @@ def restored(values, scale):
 
 
 @pytest.mark.parametrize(
-  "dtype, inputs, groups", [("int8", 256, 1), ("int4", 256, 2), ("int4", 60, 1)]
+  "dtype, inputs, groups", [("int8", 256, 1), ("int4", 256, 4), ("int4", 60, 1)]
 )
 def test_rounding(dtype, inputs, groups):
   w = weight(inputs)
