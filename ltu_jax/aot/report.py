@@ -47,8 +47,8 @@ def as_json(plan: Plan, result: Result) -> dict[str, Any]:
     "output_bytes": result.output_bytes,
     "code_bytes": result.code_bytes,
     "total_bytes": result.total_bytes,
-    # A device may be half a chip.
-    "hbm_bytes": chip.hbm_bytes / chip.devices,
+    # Of a device, which may be half a chip.
+    "hbm_bytes": chip.usable_bytes,
     "missing_bytes": result.missing_bytes,
     "compile_seconds": result.seconds,
     "collectives": by_kind(result),
@@ -62,7 +62,7 @@ def as_json(plan: Plan, result: Result) -> dict[str, Any]:
       rate = bounds.rate(share)
       out[f"at_{share:.0%}"] = {
         "questions_a_second": rate,
-        "stage_hours": roofline.stage_hours(rate),
+        "stage_hours": roofline.stage_hours(plan, bounds, share),
       }
   return out
 
@@ -99,9 +99,8 @@ def text(plan: Plan, result: Result) -> str:
   ]
   for share in (1.0, 0.5):
     rate = bounds.rate(share)
-    hours = ", ".join(
-      f"stage {n} {h:.1f} h" for n, h in roofline.stage_hours(rate).items()
-    )
+    stages = roofline.stage_hours(plan, bounds, share)
+    hours = ", ".join(f"stage {n} {h:.1f} h" for n, h in stages.items())
     lines.append(f"  at {share:.0%} of that: {rate:.0f} questions/s; {hours}")
   return "\n".join(lines)
 
@@ -136,18 +135,18 @@ def row(label: str, model: str, plan: Plan, result: Result) -> str:
   """One row of the table."""
   mesh = " ".join(f"{k} {v}" for k, v in plan.mesh.items() if v != 1) or "1"
   start = f"| {label} | {model} | {mesh} | {plan.micro_batches} "
-  capacity = plan.topology.chip.hbm_bytes / GIB
+  capacity = plan.topology.chip.usable_bytes
   if not result.fits:
     return (
       f"{start}| needs {_gib(result.missing_bytes + result.capacity_bytes)} | "
-      f"{capacity:.0f} | does not fit, by {_gib(result.missing_bytes)} GiB | | "
-      f"| | {result.seconds:.0f} s |"
+      f"{_gib(capacity)} | does not fit, by {_gib(result.missing_bytes)} GiB | "
+      f"| | | {result.seconds:.0f} s |"
     )
   bounds = roofline.bounds(plan, result)
-  hours = roofline.stage_hours(bounds.rate(0.5))[4]
+  hours = roofline.stage_hours(plan, bounds, 0.5)[4]
   return (
     f"{start}| {_gib(result.argument_bytes)} + "
-    f"{_gib(result.temporary_bytes)} | {capacity:.0f} | {bounds.limit} | "
+    f"{_gib(result.temporary_bytes)} | {_gib(capacity)} | {bounds.limit} | "
     f"{bounds.rate():.0f} | "
     f"{bounds.rate(0.5):.0f} | {math.ceil(hours)} | {result.seconds:.0f} s |"
   )
