@@ -42,8 +42,9 @@ def smaller_bases(plan: Plan) -> list[Plan]:
 def candidates(plan: Plan) -> Iterator[Plan]:
   """Plans with the same batch and base, cheapest arithmetic first.
 
-  Less recomputation, then fewer micro-batches, then less tensor parallelism:
-  the order in which a step loses speed.
+  Less recomputation, then fewer micro-batches: with the same tensor axis what
+  comes later computes as much or more, and reads and gathers weights as often
+  or more.
   """
   topology = plan.topology
   for remat in ("dots", "full"):
@@ -77,9 +78,10 @@ def search(
 ) -> tuple[Plan, Result]:
   """Tries candidates until some fit; returns the fastest by its bound.
 
-  The base is kept in fewer bits only where nothing else fits. Not compiled, but
-  told: what does not divide, and what cannot fit, by its arguments or by what a
-  larger part of the batch left over.
+  The base is kept in fewer bits only where nothing else fits. What follows one
+  that fits, with the same tensor axis, is slower and not tried. Not compiled,
+  but told: what does not divide, and what cannot fit, by its arguments or by
+  what a larger part of the batch left over.
 
   Args:
     plan: what is asked for; its batch stays.
@@ -107,16 +109,24 @@ def _search(
 ) -> tuple[Plan, Result] | None:
   best = None
   compiled = 0
+  # Tensor axes of which nothing that follows is of use.
+  closed: set[int] = set()
   # Temporaries of what did not fit: (remat, tensor) -> (micro-batches, bytes).
   known: dict[tuple[str, int], tuple[int, float]] = {}
   room = plan.topology.chip.usable_bytes
   for option in candidates(plan):
+    if option.mesh["tensor"] in closed:
+      continue
     name = describe(option)
     try:
       mesh = mesh_of(option)
       _, state, frozen, batch, _ = train_arguments(option, mesh)
-    except (PlanError, ShardingError) as error:
+    except PlanError as error:
       tell(f"{name}: {error}")
+      continue
+    except ShardingError as error:
+      tell(f"tensor {option.mesh['tensor']}: {error}")
+      closed.add(option.mesh["tensor"])
       continue
     arguments = tree_bytes((state, frozen, batch))
     if arguments > room:
@@ -138,6 +148,7 @@ def _search(
       known[kind] = (option.micro_batches, result.temporary_bytes)
       tell(f"{name}: too large by {result.missing_bytes / GIB:.2f} GiB")
       continue
+    closed.add(option.mesh["tensor"])
     bounds = roofline.bounds(option, result)
     tell(f"{name}: fits, {bounds.rate():.0f} questions/s ({bounds.limit})")
     if best is None or bounds.rate() > best[2]:

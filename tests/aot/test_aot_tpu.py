@@ -48,6 +48,31 @@ def test_tiny_model_on_four_chips_and_on_two_slices():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+  "topology, batch, meshes",
+  [
+    # Compute decides, and the first computes least: nothing else is tried.
+    ("v5e:2x2", 8, ["fsdp 4, tensor 1"]),
+    # v6e computes faster, and here waits for its links.
+    ("v6e:2x2", 4, ["fsdp 4, tensor 1", "fsdp 2, tensor 2"]),
+  ],
+)
+def test_suggest_compiles_until_no_other_can_be_faster(topology, batch, meshes):
+  done = aot(
+    *("tiny", f"--topology={topology}", f"--batch={batch}"),
+    *("--suggest", "--json"),
+  )
+  found = json.loads(done.stdout)
+  tried = [x for x in done.stderr.splitlines() if ": fits, " in x]
+  want = [f"mesh data 1, {mesh}" for mesh in meshes]
+  assert [line.split(";")[0] for line in tried] == want
+  rates = [float(line.split("fits, ")[1].split()[0]) for line in tried]
+  assert found["fits"] and found["remat"] == "dots"
+  rate = found["at_100%"]["questions_a_second"]
+  assert rate == pytest.approx(max(rates), abs=1)
+
+
+@pytest.mark.slow
 def test_a_shape_that_does_not_exist_is_one_line():
   done = aot("tiny", "--topology=v5e:3x5", status=2)
   assert done.stderr.strip().splitlines()[-1].startswith("error: --topology")
