@@ -256,7 +256,7 @@ def test_suggest_tells_what_it_tried_and_takes_the_fastest_that_fits():
 
 @pytest.mark.usefixtures("cpu_devices")
 def test_suggest_does_not_compile_what_the_weights_alone_fill(monkeypatch):
-  small = dataclasses.replace(topologies.CHIPS["v5e"], usable_bytes=1e9)
+  small = dataclasses.replace(topologies.CHIPS["v5e"], usable_bytes=1e8)
   monkeypatch.setitem(topologies.CHIPS, "v5e", small)
   with pytest.raises(PlanError, match="nothing fits"):
     suggest.search(plan(), lambda line: None, 1, pytest.fail)

@@ -80,18 +80,18 @@ def test_a_shape_that_does_not_exist_is_one_line():
 
 @pytest.mark.slow
 def test_seven_billion_on_sixteen_chips():
-  """Bounds lie a tenth above what was measured with libtpu 0.0.42.1."""
+  """Bounds lie 5 to 10 % above what came out with libtpu 0.0.42.1."""
   found = json.loads(aot("7b", "--topology=v5e:4x4", "--json").stdout)
   gib = 2**30
   assert found["fits"]
-  # Measured: 0.90 and 1.98 GiB.
+  # 0.90 and 2.03 GiB came out.
   assert found["argument_bytes"] < 1.0 * gib
   assert found["temporary_bytes"] < 2.2 * gib
   gather = found["collectives"]["all-gather"]
   # No weight is gathered with another: the largest is the output matrix, 1.9 %
   # of the base's 13.5 GB.
   assert gather["largest_result_bytes"] < 0.022 * 2 * 6_738_415_616
-  # Every weight is gathered for the forward and for the backward pass: measured
-  # 28.4 GiB of 2 x 11.8.
+  # Every weight is gathered for the forward and for the backward pass, 2 x 11.8
+  # GiB, and the encoder's in float32: 29.5 GiB came out.
   sent = sum(c["sent_bytes"] for c in found["collectives"].values())
   assert sent < 31 * gib
