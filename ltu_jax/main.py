@@ -7,12 +7,13 @@ step they find each other; elsewhere each is told, the first with
   --coordinator=HOST:PORT --num_processes=2 --process_id=0
 """
 
-import re
 import sys
 
 import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
+
+from ltu_jax import config_flag
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "Config file; fields: --config.data.batch_size=64"
@@ -44,11 +45,11 @@ def main(argv: list[str]) -> None:
   # Orbax and TFDS say much that buries the progress lines.
   logging.set_verbosity(logging.WARNING)
   try:
-    _CONFIG.value.keys()
-  except OSError as error:  # raised by the first use of a missing config
-    sys.exit(_fail(f"--config: {error.__cause__ or error}"))
+    config = config_flag.config(_CONFIG.value)
+  except config_flag.FlagError as error:
+    sys.exit(_fail(str(error)))
   join_processes()
-  train_run(_CONFIG.value, _WORKDIR.value)
+  train_run(config, _WORKDIR.value)
 
 
 def join_processes() -> None:
@@ -91,13 +92,11 @@ def train_run(config: ml_collections.ConfigDict, workdir: str) -> None:
 
 
 def _parse(argv: list[str]) -> list[str]:
-  """Reads the flags; an unknown config field ends with one line, status 2."""
+  """Reads the flags; a wrong one ends with one line, status 2."""
   try:
-    return app.parse_flags_with_usage(argv)
-  except AttributeError as error:
-    # ml_collections quotes its message, which names the nearest field, twice.
-    words = re.sub(r"[\\']", "", str(error).replace("\\n", ". "))
-    sys.exit(_fail(f"--config: no field {words}"))
+    return config_flag.parse(argv)
+  except config_flag.FlagError as error:
+    sys.exit(_fail(str(error)))
 
 
 def _fail(message: str) -> int:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -106,11 +107,16 @@ def mesh_of(plan: Plan) -> Mesh:
   """The plan's mesh; with several slices, the data axis goes over them.
 
   Raises:
-    PlanError: a data axis that the slices do not divide, or a batch that the
-      mesh does not.
+    PlanError: no batch, one that the mesh does not divide, or a data axis that
+      the slices do not.
     ShardingError: a mesh of another number of devices.
     TopologyError: see topologies.
   """
+  if min(plan.batch, plan.micro_batches) < 1:
+    raise PlanError(
+      f"a batch of {plan.batch} in {plan.micro_batches} micro-batches: both "
+      "must be 1 or more"
+    )
   found = devices(plan.topology)
   slices = plan.topology.slices
   if slices == 1:
@@ -171,13 +177,19 @@ def train_arguments(plan: Plan, mesh: Mesh) -> tuple:
   return graphdef, state, frozen, batch, schedule
 
 
-def tree_bytes(tree: object) -> int:
-  """Bytes of a tree of shapes with shardings, on one device."""
-  total = 0
+def tree_bytes(tree: object, on_all: bool = False) -> float:
+  """Bytes of a tree of shapes with shardings, on one device.
+
+  Args:
+    tree: the shapes.
+    on_all: count every number once instead, wherever it lies.
+  """
+  total = 0.0
   for leaf in jax.tree.leaves(tree):
     if not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-      shard = leaf.sharding.shard_shape(leaf.shape)
-      total += int(np.prod(shard)) * leaf.dtype.itemsize
+      shape = leaf.shape if on_all else leaf.sharding.shard_shape(leaf.shape)
+      # NumPy's itemsize counts a 4-bit integer as a byte.
+      total += math.prod(shape) * jax.dtypes.itemsize_bits(leaf.dtype) / 8
   return total
 
 

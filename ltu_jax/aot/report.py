@@ -1,7 +1,6 @@
 """What is printed: text, JSON and the table's rows."""
 
 import dataclasses
-import math
 from collections import defaultdict
 from typing import Any
 
@@ -47,8 +46,8 @@ def as_json(plan: Plan, result: Result) -> dict[str, Any]:
     "output_bytes": result.output_bytes,
     "code_bytes": result.code_bytes,
     "total_bytes": result.total_bytes,
-    # A device may be half a chip.
-    "hbm_bytes": chip.hbm_bytes / chip.devices,
+    # Of a device, which may be half a chip.
+    "hbm_bytes": chip.usable_bytes,
     "missing_bytes": result.missing_bytes,
     "compile_seconds": result.seconds,
     "collectives": by_kind(result),
@@ -62,7 +61,7 @@ def as_json(plan: Plan, result: Result) -> dict[str, Any]:
       rate = bounds.rate(share)
       out[f"at_{share:.0%}"] = {
         "questions_a_second": rate,
-        "stage_hours": roofline.stage_hours(rate),
+        "stage_hours": roofline.stage_hours(plan, bounds, share),
       }
   return out
 
@@ -99,9 +98,8 @@ def text(plan: Plan, result: Result) -> str:
   ]
   for share in (1.0, 0.5):
     rate = bounds.rate(share)
-    hours = ", ".join(
-      f"stage {n} {h:.1f} h" for n, h in roofline.stage_hours(rate).items()
-    )
+    stages = roofline.stage_hours(plan, bounds, share)
+    hours = ", ".join(f"stage {n} {h:.1f} h" for n, h in stages.items())
     lines.append(f"  at {share:.0%} of that: {rate:.0f} questions/s; {hours}")
   return "\n".join(lines)
 
@@ -125,29 +123,41 @@ def memory_line(result: Result, hbm_bytes: float) -> str:
   )
 
 
-HEADER = (
-  "| slice | model | mesh | micro-batches | HBM a chip, GiB (arguments + "
-  "temporaries) | of | bound | questions/s, 100 % | 50 % | stage 4, hours at "
-  "50 % | compiled in |\n|---|---|---|---|---|---|---|---|---|---|---|"
+COLUMNS = (
+  "slice",
+  "model",
+  "mesh",
+  "micro-batches",
+  "HBM a chip, GiB: arguments + temporaries",
+  "of",
+  "least s a step: compute / memory / links",
+  "questions/s",
+  "at 50 %",
+  "stage 4 at 50 %",
+  "compiled in",
 )
+HEADER = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 
 
 def row(label: str, model: str, plan: Plan, result: Result) -> str:
   """One row of the table."""
-  mesh = " ".join(f"{k} {v}" for k, v in plan.mesh.items() if v != 1) or "1"
-  start = f"| {label} | {model} | {mesh} | {plan.micro_batches} "
-  capacity = plan.topology.chip.hbm_bytes / GIB
-  if not result.fits:
-    return (
-      f"{start}| needs {_gib(result.missing_bytes + result.capacity_bytes)} | "
-      f"{capacity:.0f} | does not fit, by {_gib(result.missing_bytes)} GiB | | "
-      f"| | {result.seconds:.0f} s |"
-    )
-  bounds = roofline.bounds(plan, result)
-  hours = roofline.stage_hours(bounds.rate(0.5))[4]
-  return (
-    f"{start}| {_gib(result.argument_bytes)} + "
-    f"{_gib(result.temporary_bytes)} | {capacity:.0f} | {bounds.limit} | "
-    f"{bounds.rate():.0f} | "
-    f"{bounds.rate(0.5):.0f} | {math.ceil(hours)} | {result.seconds:.0f} s |"
-  )
+  mesh = " ".join(f"{k} {v}" for k, v in plan.mesh.items() if v != 1)
+  capacity = _gib(plan.topology.chip.usable_bytes)
+  cells = [label, model, mesh or "1 chip", str(plan.micro_batches)]
+  if result.fits:
+    bounds = roofline.bounds(plan, result)
+    parts = (bounds.compute, bounds.memory, bounds.interconnect)
+    hours = roofline.stage_hours(plan, bounds, 0.5)[4]
+    cells += [
+      f"{_gib(result.argument_bytes)} + {_gib(result.temporary_bytes)}",
+      capacity,
+      " / ".join(f"{seconds:.2f}" for seconds in parts),
+      f"{bounds.rate():.0f}",
+      f"{bounds.rate(0.5):.0f}",
+      f"{hours:.1f} h",
+    ]
+  else:
+    needed = _gib(result.missing_bytes + result.capacity_bytes)
+    missing = f"does not fit, by {_gib(result.missing_bytes)} GiB"
+    cells += [f"needs {needed}", capacity, missing, "", "", ""]
+  return f"| {' | '.join(cells)} | {result.seconds:.0f} s |"

@@ -6,12 +6,20 @@ largest of the three.
 """
 
 import dataclasses
-
-import jax
+from collections.abc import Sequence
 
 from ltu_jax.aot import flops
-from ltu_jax.aot.compile import Plan, Result, mesh_of, train_arguments
+from ltu_jax.aot.compile import (
+  Plan,
+  Result,
+  mesh_of,
+  train_arguments,
+  tree_bytes,
+)
 from ltu_jax.curriculum import PUBLISHED
+
+PUBLISHED_BATCH = 256
+"""Questions of a step of the published stages (LTU's training scripts)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,9 +29,9 @@ class Bounds:
   Attributes:
     compute: executed FLOPs at the chips' bf16 peak.
     memory: weights read once a pass and optimiser state, at the memory's rate.
-    interconnect: bytes that the collectives make a chip send, over all its
-      links in one direction; with several slices, also the gradients of the
-      trained part over the data center's network.
+    interconnect: bytes that the collectives make a chip send, over the links of
+      a chip in the slice's corner; with several slices, also the gradients of
+      the trained part over the data center's network.
     questions: of a step.
   """
 
@@ -49,9 +57,10 @@ class Bounds:
     return share * self.questions / self.seconds
 
 
-def question(plan: Plan) -> flops.Flops:
-  """FLOPs of one of the plan's questions."""
-  trains_encoder = any(p.startswith("^encoder") for p in plan.trainable)
+def question(plan: Plan, trainable: Sequence[str] | None = None) -> flops.Flops:
+  """FLOPs of a question; by default one that trains what the plan does."""
+  trainable = plan.trainable if trainable is None else trainable
+  trains_encoder = any(p.startswith("^encoder") for p in trainable)
   return flops.train_question(plan.model, plan.text_tokens, trains_encoder)
 
 
@@ -60,25 +69,25 @@ def bounds(plan: Plan, result: Result) -> Bounds:
   chip, chips = plan.topology.chip, plan.topology.num_chips
   mesh = mesh_of(plan)
   _, state, frozen, _, _ = train_arguments(plan, mesh)
-  full = lambda tree: sum(
-    leaf.size * leaf.dtype.itemsize
-    for leaf in jax.tree.leaves(tree)
-    if not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-  )
   # Forward, backward, and forward again: every chip reads its tensor part of
   # the gathered weights, whatever fsdp is.
   passes = 2 + (plan.model.llama.remat == "full")
-  weights = full((state["trainable"], frozen)) / mesh.shape["tensor"]
+  weights = tree_bytes((state["trainable"], frozen), on_all=True)
+  weights /= mesh.shape["tensor"]
   ways = mesh.shape["fsdp"] * mesh.shape["tensor"]
   # Moments and weights are read and written.
-  update = 2 * full((state["trainable"], state["opt"])) / ways
+  update = 2 * tree_bytes((state["trainable"], state["opt"]), True) / ways
   # One device may be half a chip, with half of its memory and links.
   moved = (passes * plan.micro_batches * weights + update) * chip.devices
   sent = sum(c.sent_bytes for c in result.collectives) * chip.devices
-  interconnect = sent / chip.ici_bandwidth
-  if plan.topology.slices > 1 and chip.dcn_bandwidth:
+  interconnect = 0.0
+  if sent:
+    # Devices of one chip have no link to each other here.
+    links = max(1, plan.topology.links)
+    interconnect = sent / (links * chip.link_bandwidth)
+  if plan.topology.slices > 1:
     s = plan.topology.slices
-    crossing = 2 * (s - 1) / s * full(state["trainable"]) / ways
+    crossing = 2 * (s - 1) / s * tree_bytes(state["trainable"], True) / ways
     interconnect = max(interconnect, crossing / chip.dcn_bandwidth)
   work = question(plan).executed * plan.batch
   return Bounds(
@@ -89,12 +98,18 @@ def bounds(plan: Plan, result: Result) -> Bounds:
   )
 
 
-def stage_hours(rate: float, batch: int = 256) -> dict[int, float]:
-  """Hours of each published stage, to its hand-off, at so many questions/s.
+def stage_hours(
+  plan: Plan, bounds: Bounds, share: float = 1.0
+) -> dict[int, float]:
+  """Hours of each published stage, to its hand-off, at a share of the bound.
 
-  Stage 1 trains less and is faster than that: it is a bound for it too.
+  The stage's own questions, and its own arithmetic: stage 1 trains less. Memory
+  and interconnect are those of the plan, an upper bound for stage 1.
   """
-  return {
-    stage.number: stage.handoff_step * batch / rate / 3600
-    for stage in PUBLISHED
-  }
+  hours = {}
+  for stage in PUBLISHED:
+    work = question(plan, stage.trainable).executed / question(plan).executed
+    own = dataclasses.replace(bounds, compute=bounds.compute * work)
+    questions = stage.handoff_step * PUBLISHED_BATCH
+    hours[stage.number] = questions / own.rate(share) / 3600
+  return hours

@@ -1,4 +1,4 @@
-"""Searches meshes, micro-batches and remat for the fastest that fits."""
+"""Searches base dtype, remat, micro-batches and mesh: the fastest that fits."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -14,30 +14,60 @@ from ltu_jax.aot.compile import (
   tree_bytes,
 )
 from ltu_jax.aot.topologies import GIB
+from ltu_jax.models.llama import LlamaConfig
 from ltu_jax.sharding import ShardingError
+
+BASE_DTYPES = ("int8", "int4")
+"""What a frozen base may be kept in to save memory, the most exact first."""
+
+
+def _with_llama(plan: Plan, **fields) -> Plan:
+  llama = dataclasses.replace(plan.model.llama, **fields)
+  return dataclasses.replace(
+    plan, model=dataclasses.replace(plan.model, llama=llama)
+  )
+
+
+def smaller_bases(plan: Plan) -> list[Plan]:
+  """The plan with its frozen base in fewer bits; none if it is in few already.
+
+  A model that cannot keep its base in other types gives none.
+  """
+  names = [field.name for field in dataclasses.fields(LlamaConfig)]
+  if "base_dtype" not in names or plan.model.llama.base_dtype:
+    return []
+  return [_with_llama(plan, base_dtype=dtype) for dtype in BASE_DTYPES]
 
 
 def candidates(plan: Plan) -> Iterator[Plan]:
-  """Plans with the same batch, cheapest arithmetic first.
+  """Plans with the same batch and base, cheapest arithmetic first.
 
-  Less recomputation, then fewer micro-batches, then less tensor parallelism:
-  the order in which a step loses speed.
+  Less recomputation, then fewer micro-batches: with the same tensor axis what
+  comes later computes as much or more, and reads and gathers weights as often
+  or more.
   """
-  chips = plan.topology.num_chips * plan.topology.chip.devices
+  topology = plan.topology
   for remat in ("dots", "full"):
-    llama = dataclasses.replace(plan.model.llama, remat=remat)
-    model = dataclasses.replace(plan.model, llama=llama)
+    option = _with_llama(plan, remat=remat)
     for micro in (1, 2, 4, 8, 16):
       for tensor in (1, 2, 4, 8):
-        if chips % (tensor * plan.topology.slices) == 0:
+        if topology.num_devices % (tensor * topology.slices) == 0:
           mesh = {
-            "data": plan.topology.slices,
-            "fsdp": chips // tensor // plan.topology.slices,
+            "data": topology.slices,
+            "fsdp": topology.num_devices // tensor // topology.slices,
             "tensor": tensor,
           }
-          yield dataclasses.replace(
-            plan, model=model, micro_batches=micro, mesh=mesh
-          )
+          yield dataclasses.replace(option, micro_batches=micro, mesh=mesh)
+
+
+def describe(plan: Plan) -> str:
+  """What a search varies, in one line."""
+  base = getattr(plan.model.llama, "base_dtype", "")
+  mesh = ", ".join(f"{axis} {size}" for axis, size in plan.mesh.items())
+  return (
+    f"mesh {mesh}; {plan.micro_batches} micro-batches; remat "
+    f"{plan.model.llama.remat}" + (f"; base {base}" if base else "")
+  )
 
 
 def search(
@@ -45,46 +75,80 @@ def search(
   tell: Callable[[str], None],
   limit: int = 8,
   compile_plan: Callable[[Plan], Result] = train,
-) -> tuple[Plan, Result] | None:
+) -> tuple[Plan, Result]:
   """Tries candidates until some fit; returns the fastest by its bound.
 
-  What does not divide, or whose arguments alone fill the chip, is told and not
-  compiled.
+  The base is kept in fewer bits only where nothing else fits. What follows one
+  that fits, with the same tensor axis, is slower and not tried. Not compiled,
+  but told: what does not divide, and what cannot fit, by its arguments or by
+  what a larger part of the batch left over.
 
   Args:
     plan: what is asked for; its batch stays.
     tell: takes a line for each that was tried.
-    limit: compilations at most.
+    limit: compilations of a base dtype at most.
     compile_plan: compiles one.
 
-  Returns:
-    The plan and its result, or None if none fitted.
+  Raises:
+    PlanError: nothing fits.
   """
+  for start in (plan, *smaller_bases(plan)):
+    found = _search(start, tell, limit, compile_plan)
+    if found:
+      return found
+  raise PlanError(
+    "--suggest: nothing fits; take a smaller --batch or more chips"
+  )
+
+
+def _search(
+  plan: Plan,
+  tell: Callable[[str], None],
+  limit: int,
+  compile_plan: Callable[[Plan], Result],
+) -> tuple[Plan, Result] | None:
   best = None
   compiled = 0
-  chip = plan.topology.chip
+  # Tensor axes of which nothing that follows is of use.
+  closed: set[int] = set()
+  # Temporaries of what did not fit: (remat, tensor) -> (micro-batches, bytes).
+  known: dict[tuple[str, int], tuple[int, float]] = {}
+  room = plan.topology.chip.usable_bytes
   for option in candidates(plan):
-    name = (
-      f"mesh {dict(option.mesh)}, {option.micro_batches} micro-batches, remat "
-      f"{option.model.llama.remat}"
-    )
+    if option.mesh["tensor"] in closed:
+      continue
+    name = describe(option)
     try:
       mesh = mesh_of(option)
       _, state, frozen, batch, _ = train_arguments(option, mesh)
-    except (PlanError, ShardingError) as error:
+    except PlanError as error:
       tell(f"{name}: {error}")
       continue
-    arguments = tree_bytes((state, frozen, batch))
-    if arguments > chip.hbm_bytes / chip.devices:
-      tell(f"{name}: arguments alone are {arguments / 2**30:.2f} GiB")
+    except ShardingError as error:
+      tell(f"tensor {option.mesh['tensor']}: {error}")
+      closed.add(option.mesh["tensor"])
       continue
+    arguments = tree_bytes((state, frozen, batch))
+    if arguments > room:
+      tell(f"{name}: arguments alone are {arguments / GIB:.2f} GiB")
+      continue
+    kind = (option.model.llama.remat, option.mesh["tensor"])
+    if kind in known:
+      micro, size = known[kind]
+      least = arguments + size * micro / option.micro_batches
+      if least > room:
+        tell(f"{name}: {least / GIB:.2f} GiB or more")
+        continue
     if compiled == limit:
+      tell(f"stopped after {limit} compilations")
       break
     result = compile_plan(option)
     compiled += 1
     if not result.fits:
-      tell(f"{name}: too large by {result.missing_bytes / 2**30:.2f} GiB")
+      known[kind] = (option.micro_batches, result.temporary_bytes)
+      tell(f"{name}: too large by {result.missing_bytes / GIB:.2f} GiB")
       continue
+    closed.add(option.mesh["tensor"])
     bounds = roofline.bounds(option, result)
     tell(f"{name}: fits, {bounds.rate():.0f} questions/s ({bounds.limit})")
     if best is None or bounds.rate() > best[2]:
@@ -95,41 +159,60 @@ def search(
   return best[:2] if best else None
 
 
-def would_fit(plan: Plan, result: Result) -> list[str]:
-  """What would make a plan fit that does not, a line each.
+def enough_micro_batches(plan: Plan, result: Result) -> int | None:
+  """The fewest micro-batches that may make a plan fit that does not.
 
-  Sizes of arguments are exact; temporaries are taken to grow with the rows of a
-  device. `search` compiles instead.
+  Temporaries are taken to grow with the rows of a device; they grow more
+  slowly, so that fewer cannot fit.
+
+  Returns:
+    The number, or None where no number is enough.
   """
-  room, arguments = result.capacity_bytes, result.argument_bytes
-  size = lambda number: f"(about {number / GIB:.2f} GiB)"
   mesh = mesh_of(plan)
   ways = mesh.shape["data"] * mesh.shape["fsdp"]
   rows = plan.batch // plan.micro_batches // ways
+  for share in range(2, rows + 1):
+    size = result.argument_bytes + result.temporary_bytes / share
+    if rows % share == 0 and size <= result.capacity_bytes:
+      return plan.micro_batches * share
+  return None
+
+
+def would_fit(plan: Plan, result: Result) -> list[str]:
+  """What may make a plan fit that does not, a line each.
+
+  Sizes of arguments are exact; temporaries are taken to grow with the rows of a
+  device and else to stay, which is a little too hopeful: see benchmarks/README.
+  `search` compiles instead.
+  """
+  room, temporary = result.capacity_bytes, result.temporary_bytes
+  size = lambda number: f"(about {number / GIB:.2f} GiB)"
   lines = []
-  for share in (2, 4, 8, 16, 32):
-    total = arguments + result.temporary_bytes / share
-    if total <= room and rows % share == 0:
-      micro = plan.micro_batches * share
-      lines.append(f"--config.data.micro_batches={micro} {size(total)}")
-      lines.append(f"--batch={plan.batch // share} {size(total)}")
+  micro = enough_micro_batches(plan, result)
+  if micro:
+    share = micro // plan.micro_batches
+    total = result.argument_bytes + temporary / share
+    lines.append(f"--config.data.micro_batches={micro} {size(total)}")
+    lines.append(f"--batch={plan.batch // share} {size(total)}")
+  for option in smaller_bases(plan):
+    total = _argument_bytes(option) + temporary
+    if total <= room:
+      dtype = option.model.llama.base_dtype
+      lines.append(f"--config.model.llama.base_dtype={dtype} {size(total)}")
       break
-  _, _, frozen, _, _ = train_arguments(plan, mesh)
-  total = result.total_bytes - tree_bytes(frozen) / 2
-  if total <= room:
-    lines.append(f"a frozen base in int8 {size(total)}")
-  chips = plan.topology.num_chips * plan.topology.chip.devices
   shape = {"data": plan.topology.slices, "tensor": 1}
-  shape["fsdp"] = chips // plan.topology.slices
-  if shape["fsdp"] > mesh.shape["fsdp"]:
-    option = dataclasses.replace(plan, mesh=shape)
-    _, state, frozen, batch, _ = train_arguments(option, mesh_of(option))
-    held = tree_bytes((state, frozen, batch))
-    if held + result.temporary_bytes <= room:
+  shape["fsdp"] = plan.topology.num_devices // plan.topology.slices
+  if shape["fsdp"] > mesh_of(plan).shape["fsdp"]:
+    total = _argument_bytes(dataclasses.replace(plan, mesh=shape)) + temporary
+    if total <= room:
       lines.append(
-        f"--mesh=data{shape['data']},fsdp{shape['fsdp']},tensor1 "
-        f"{size(held + result.temporary_bytes)}"
+        f"--mesh=data{shape['data']},fsdp{shape['fsdp']},tensor1 {size(total)}"
       )
   if plan.model.llama.remat != "full":
     lines.append("--config.model.llama.remat=full, which keeps layer inputs")
   return lines
+
+
+def _argument_bytes(plan: Plan) -> float:
+  _, state, frozen, batch, _ = train_arguments(plan, mesh_of(plan))
+  return tree_bytes((state, frozen, batch))

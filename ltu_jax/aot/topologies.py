@@ -1,9 +1,13 @@
 """The chips of Google's TPUs, and topologies of them without the hardware.
 
-The numbers are those of Google Cloud's pages, docs.cloud.google.com/tpu/docs/:
-v4, v5e, v5p, v6e and tpu7x. Where a page gives the interconnect in both
-directions, it is halved here. The page of v4 gives none: its six links of
-50 GB/s are of Jouppi et al., 2023 (arXiv 2304.01433).
+Peaks, memory and links are those of Google Cloud's pages, of which each chip
+names its own: docs.cloud.google.com/tpu/docs/v5e and so on. They give the
+interconnect of a chip in both directions; a link has half of it over its number
+of links. The page of v4 gives none, but 1.1 PB/s of all-reduce for a pod of
+4096 chips, which is 45 GB/s for each of six links (with v5e and v6e the same
+sum gives their links exactly). jax-ml.github.io/scaling-book/tpus has 45 GB/s
+for v4 too, and 10 % less than the pages for the others; the data center's
+network of v4 and tpu7x is from there.
 """
 
 import dataclasses
@@ -27,39 +31,46 @@ class Chip:
   """One chip.
 
   Attributes:
-    hbm_bytes: capacity of its memory.
+    usable_bytes: what libtpu 0.0.42.1 lets a program have of a device's memory,
+      as its out-of-memory errors say.
     flops: peak bf16 FLOP/s.
     hbm_bandwidth: bytes/s.
-    ici_bandwidth: bytes/s to other chips of the slice, one direction, all links
-      together.
-    dcn_bandwidth: bytes/s to other slices; 0 where the page gives none.
-    dims: dimensions of its torus.
+    link_bandwidth: bytes/s of one link to a neighbour, one direction.
+    dcn_bandwidth: bytes/s to other slices.
+    dims: dimensions of its torus; it has two links in each.
+    ring: axes of such a length, or a multiple of it, are closed to a ring.
     devices: JAX devices a chip.
     source: page of the numbers.
   """
 
-  hbm_bytes: float
+  usable_bytes: float
   flops: float
   hbm_bandwidth: float
-  ici_bandwidth: float
+  link_bandwidth: float
   dcn_bandwidth: float
   dims: int
+  ring: int
   devices: int
   source: str
 
 
 CHIPS = {
-  "v4": Chip(32 * GIB, 275e12, 1200e9, 300e9, 0, 3, 1, "v4; 2304.01433"),
-  # A pod of 256 chips has 6.4 Tbit/s to the data center's network.
-  "v5e": Chip(16 * GIB, 197e12, 819e9, 200e9, 3.125e9, 2, 1, "v5e"),
-  "v5p": Chip(95 * GIB, 459e12, 2765e9, 600e9, 6.25e9, 3, 1, "v5p"),
-  "v6e": Chip(32 * GIB, 918e12, 1638e9, 400e9, 12.5e9, 2, 1, "v6e"),
-  "tpu7x": Chip(192 * GIB, 2307e12, 7380e9, 600e9, 12.5e9, 3, 2, "tpu7x"),
+  # Of 32 GiB.
+  "v4": Chip(30.75 * GIB, 275e12, 1200e9, 45e9, 6.25e9, 3, 4, 1, "v4"),
+  # Of 16 GiB. A pod of 256 chips has 6.4 Tbit/s to the data center's network.
+  "v5e": Chip(15.75 * GIB, 197e12, 819e9, 50e9, 3.125e9, 2, 16, 1, "v5e"),
+  # Of 96 GiB.
+  "v5p": Chip(95.74 * GIB, 459e12, 2765e9, 100e9, 6.25e9, 3, 4, 1, "v5p"),
+  # Of 32 GiB.
+  "v6e": Chip(31.25 * GIB, 918e12, 1638e9, 100e9, 12.5e9, 2, 16, 1, "v6e"),
+  # Of 192 GiB, in halves.
+  "tpu7x": Chip(94.75 * GIB, 2307e12, 7380e9, 100e9, 12.5e9, 3, 4, 2, "tpu7x"),
 }
-"""Name that the compiler knows -> chip."""
+"""Name that the compiler knows -> chip.
 
-# Two cores that JAX sees as one device.
-_MEGACORE = ("v4", "v5p")
+It also takes v2, v3 and v5 (v5p's other name), and of those that are later or
+were guessed (v6p, v7, v7x, v7e, tpu7, tpu7e, tpu8, tpu8x, v8, v8x) none.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +96,22 @@ class Topology:
   def num_chips(self) -> int:
     """Chips of all slices."""
     return math.prod(self.shape) * self.slices
+
+  @property
+  def num_devices(self) -> int:
+    """JAX devices of all slices."""
+    return self.num_chips * self.chip.devices
+
+  @property
+  def links(self) -> int:
+    """Links inside the slice of the chip that has fewest, one in a corner.
+
+    An axis of one chip has none, an open axis one, a ring two.
+    """
+    rings = [size % self.chip.ring == 0 for size in self.shape]
+    return sum(
+      1 + ring for size, ring in zip(self.shape, rings, strict=True) if size > 1
+    )
 
   def __str__(self) -> str:
     """v5e:4x4, or 2 slices of v5e:4x4."""
@@ -127,7 +154,9 @@ def devices(topology: Topology) -> Sequence[jax.Device]:
     TopologyError: no libtpu, or a shape that it does not know.
   """
   options: dict[str, Any] = {}
-  if topology.name in _MEGACORE:
+  if topology.name == "v4":
+    # As on a TPU VM: two cores that JAX sees as one device. Without it, two
+    # devices of half the memory. The others have one way only.
     options["chip_config_name"] = "megacore"
   if topology.num_chips == topology.slices:
     # The default host has 2 x 2 chips.
@@ -143,7 +172,7 @@ def devices(topology: Topology) -> Sequence[jax.Device]:
     reason = str(error).splitlines()[0]
     if "not installed" in reason:
       raise TopologyError(
-        "no TPU compiler here: pip install -e '.[tpu]' brings libtpu, which "
+        "no TPU compiler here: pip install -e '.[aot]' brings libtpu, which "
         f"compiles on a machine without a TPU ({reason})"
       ) from error
     hint = ""

@@ -4,14 +4,14 @@ import sys
 import jax
 import pytest
 
-from configs import base
+from configs import base, published
 from ltu_jax import config as config_lib
 from ltu_jax.aot import compile as compile_lib
-from ltu_jax.aot import report, roofline, suggest, topologies
-from ltu_jax.aot.__main__ import parse_mesh
+from ltu_jax.aot import plans, report, roofline, suggest, table, topologies
 from ltu_jax.aot.compile import PlanError, Result, out_of_memory
 from ltu_jax.aot.hlo import Collective
 from ltu_jax.aot.topologies import GIB, TopologyError
+from ltu_jax.models.llama import LlamaConfig
 
 # Its eight devices are simulated ones here; no TPU compiler is needed.
 V5E_8 = topologies.parse("v5e:2x4")
@@ -54,7 +54,7 @@ def test_a_missing_compiler_is_named(monkeypatch):
     raise NotImplementedError("JAX TPU support not installed; cannot generate")
 
   monkeypatch.setattr(topologies.topologies, "get_topology_desc", fail)
-  with pytest.raises(TopologyError, match=r"pip install -e '\.\[tpu\]'"):
+  with pytest.raises(TopologyError, match=r"pip install -e '\.\[aot\]'"):
     topologies.devices(V5E_8)
 
 
@@ -67,10 +67,78 @@ def test_a_shape_that_no_host_has_is_named(monkeypatch):
     topologies.devices(topologies.parse("v5e:3x5"))
 
 
+@pytest.mark.parametrize(
+  "text, links",
+  [
+    ("v5e:1x1", 0),
+    ("v5e:2x4", 2),
+    ("v5e:4x4", 2),
+    ("v5e:8x16", 3),
+    ("v6e:16x16", 4),
+    ("v4:2x2x1", 2),
+    ("v5p:4x4x8", 6),
+  ],
+)
+def test_links_of_a_corner(text, links):
+  assert topologies.parse(text).links == links
+
+
 def test_mesh_flag():
-  assert parse_mesh("fsdp4,tensor2") == {"data": 1, "fsdp": 4, "tensor": 2}
-  with pytest.raises(PlanError, match="data1,fsdp16,tensor1"):
-    parse_mesh("model4")
+  mesh = plans.parse_mesh("fsdp4,tensor2")
+  assert mesh == {"data": 1, "fsdp": 4, "tensor": 2}
+  for text in ("model4", "fsdp0", "fsdp-2", "fsdp"):
+    with pytest.raises(PlanError, match="data1,fsdp16,tensor1"):
+      plans.parse_mesh(text)
+
+
+def test_a_config_is_a_plan_with_the_devices_that_there_are():
+  config = published.get_config("13b", stages=(1, 4))
+  made = plans.plan_of(config, V5E_8)
+  assert made.mesh == {"data": 1, "fsdp": 8, "tensor": 1}
+  assert (made.batch, made.text_tokens, made.model.llama.layers) == (
+    256,
+    108,
+    40,
+  )
+  assert "^encoder/" in made.trainable
+  changed = plans.plan_of(config, V5E_8, "fsdp-1,tensor4", 64, stage=1)
+  assert changed.mesh == {"data": 1, "fsdp": 2, "tensor": 4}
+  assert (changed.batch, changed.trainable) == (64, ("^projector/",))
+  two = plans.plan_of(config, topologies.parse("tpu7x:2x2x1", slices=2))
+  assert two.mesh == {"data": 2, "fsdp": 8, "tensor": 1}
+  with pytest.raises(PlanError, match=r"--stage=3: the config has \[1, 4\]"):
+    plans.plan_of(config, V5E_8, stage=3)
+
+
+def test_a_row_of_fields_that_a_config_lacks_is_left_out(monkeypatch):
+  config = published.get_config("tiny")
+  found = table.with_fields(config, {"model.llama.remat": "dots"})
+  assert found.model.llama.remat == "dots"
+  assert config.model.llama.remat == "full"
+  assert table.with_fields(config, {"model.llama.no_such": 1}) is None
+
+
+@pytest.mark.usefixtures("cpu_devices")
+def test_the_table_cuts_the_batch_until_it_fits(monkeypatch):
+  compiled = []
+
+  def train(made):
+    compiled.append((made.model.llama.layers, made.micro_batches))
+    if made.micro_batches < 4:
+      size = 40 * GIB / made.micro_batches
+      return Result(GIB, size, capacity_bytes=16 * GIB, missing_bytes=size)
+    return Result(GIB, GIB)
+
+  monkeypatch.setattr(compile_lib, "train", train)
+  variants = {v: published.get_config(v, stages=(4,)) for v in ("7b", "13b")}
+  head, *found = table.lines(variants, [table.Row("v5e-8", "v5e:2x4")])
+  assert compiled == [(32, 1), (32, 4), (40, 1), (40, 4)]
+  assert [line.split(" | ")[1:4] for line in found] == [
+    ["7b", "fsdp 8", "4"],
+    ["13b", "fsdp 8", "4"],
+  ]
+  columns = {line.count("|") for line in (*head.splitlines(), *found)}
+  assert len(columns) == 1
 
 
 def test_out_of_memory_messages():
@@ -83,6 +151,13 @@ def test_out_of_memory_messages():
     "Used 20.50G of 15.75G hbm. Exceeded hbm capacity by 4.75G."
   ) == (20.5 * GIB, 15.75 * GIB)
   assert out_of_memory("INTERNAL: something else") is None
+
+
+@pytest.mark.usefixtures("cpu_devices")
+@pytest.mark.parametrize("fields", [{"batch": 0}, {"micro_batches": 0}])
+def test_no_batch(fields):
+  with pytest.raises(PlanError, match="must be 1 or more"):
+    compile_lib.mesh_of(plan(**fields))
 
 
 @pytest.mark.usefixtures("cpu_devices")
@@ -125,7 +200,8 @@ def test_bounds():
   found = roofline.bounds(plan(), result)
   work = roofline.question(plan()).executed
   assert found.compute == 256 * work / (8 * 197e12)
-  assert found.interconnect == 7 / 8 * 1600e9 / 200e9
+  # A corner of 2 x 4 chips has two neighbours.
+  assert found.interconnect == 7 / 8 * 1600e9 / (2 * 50e9)
   # Three passes over 13.5 GB at 819 GB/s, and little else.
   assert found.memory == pytest.approx(3 * 13.9e9 / 819e9, rel=0.03)
   assert found.limit == "interconnect"
@@ -133,8 +209,29 @@ def test_bounds():
 
 
 def test_hours_of_the_published_stages():
-  hours = roofline.stage_hours(rate=256 / 3.6)
+  """256 questions in 3.6 s are 1,000 steps in an hour."""
+  by_memory = roofline.Bounds(0.1, 3.6, 0.1, 256)
+  hours = roofline.stage_hours(plan(), by_memory)
   assert hours == {1: 9.0, 2: 9.2, 3: 6.0, 4: 20.0}
+  half = roofline.stage_hours(plan(), by_memory, 0.5)
+  assert half == {1: 18.0, 2: 18.4, 3: 12.0, 4: 40.0}
+  by_compute = roofline.Bounds(3.6, 0.1, 0.1, 256)
+  hours = roofline.stage_hours(plan(), by_compute)
+  # Stage 1 trains no encoder: nothing goes back through it.
+  assert hours == {1: pytest.approx(8.57, abs=0.01), 2: 9.2, 3: 6.0, 4: 20.0}
+
+
+@pytest.mark.usefixtures("cpu_devices")
+def test_the_report_has_every_stage_at_both_shares():
+  result = Result(1e9, seconds=9)
+  text = report.text(plan(), result)
+  for share in ("100%", "50%"):
+    line = next(x for x in text.splitlines() if f"at {share}" in x)
+    assert [f"stage {n} " in line for n in (1, 2, 3, 4)] == [True] * 4
+  data = report.as_json(plan(), result)
+  full, half = (data[f"at_{share}"] for share in ("100%", "50%"))
+  assert sorted(full["stage_hours"]) == [1, 2, 3, 4]
+  assert full["questions_a_second"] == 2 * half["questions_a_second"]
 
 
 @pytest.mark.usefixtures("cpu_devices")
@@ -158,14 +255,57 @@ def test_suggest_tells_what_it_tried_and_takes_the_fastest_that_fits():
 
 
 @pytest.mark.usefixtures("cpu_devices")
-def test_suggest_does_not_compile_what_the_weights_alone_fill():
-  small = dataclasses.replace(topologies.CHIPS["v5e"], hbm_bytes=1e9)
-  old = topologies.CHIPS["v5e"]
-  topologies.CHIPS["v5e"] = small
-  try:
-    assert suggest.search(plan(), lambda line: None, 1, pytest.fail) is None
-  finally:
-    topologies.CHIPS["v5e"] = old
+def test_suggest_does_not_compile_what_the_weights_alone_fill(monkeypatch):
+  small = dataclasses.replace(topologies.CHIPS["v5e"], usable_bytes=1e8)
+  monkeypatch.setitem(topologies.CHIPS, "v5e", small)
+  with pytest.raises(PlanError, match="nothing fits"):
+    suggest.search(plan(), lambda line: None, 1, pytest.fail)
+
+
+@pytest.mark.usefixtures("cpu_devices")
+def test_suggest_leaves_out_what_cannot_fit_either():
+  """Twice as many micro-batches halve the temporaries at best."""
+  compiled = []
+
+  def compile_plan(option):
+    compiled.append(option.micro_batches)
+    if option.micro_batches < 8:
+      size = 80 * GIB / option.micro_batches
+      return Result(
+        GIB, size, capacity_bytes=15.75 * GIB, missing_bytes=size - 14 * GIB
+      )
+    return Result(GIB)
+
+  one = dataclasses.replace(V5E_8, shape=(1, 8))
+  suggest.search(plan(topology=one), lambda line: None, 30, compile_plan)
+  # 1 and 2 are tried with each tensor axis; 40 GiB are still far too much.
+  assert 4 not in compiled
+  assert 8 in compiled
+
+
+@dataclasses.dataclass(frozen=True)
+class SmallBase(LlamaConfig):
+  """What is to be kept in integers, as far as the search can see."""
+
+  base_dtype: str = ""
+
+
+@pytest.mark.usefixtures("cpu_devices")
+def test_suggest_takes_a_smaller_base_last(monkeypatch):
+  monkeypatch.setattr(suggest, "LlamaConfig", SmallBase)
+  whole = plan()
+  llama = SmallBase(**dataclasses.asdict(whole.model.llama))
+  whole = plan(model=dataclasses.replace(whole.model, llama=llama))
+
+  def compile_plan(option):
+    if option.model.llama.base_dtype:
+      return Result(1e9)
+    return Result(1e9, 1e9, missing_bytes=1e9)
+
+  found, _ = suggest.search(whole, lambda line: None, 2, compile_plan)
+  assert found.model.llama.base_dtype == "int8"
+  assert suggest.describe(found).endswith("base int8")
+  assert suggest.smaller_bases(found) == []
 
 
 @pytest.mark.usefixtures("cpu_devices")
@@ -186,7 +326,6 @@ def test_report_says_by_how_much_it_does_not_fit():
 def test_what_would_fit_is_estimated():
   """Micro-batches divide temporaries, not weights."""
   one = plan(mesh={"data": 8, "fsdp": 1, "tensor": 1})
-  # The base alone is 12.6 GiB a chip; half of it as int8.
   result = Result(
     14 * GIB,
     temporary_bytes=8 * GIB,
@@ -196,8 +335,18 @@ def test_what_would_fit_is_estimated():
   lines = suggest.would_fit(one, result)
   assert "config.data.micro_batches=4 (about 16.00 GiB)" in lines[0]
   assert "--batch=64" in lines[1]
-  assert "int8" in lines[2] and "15.7" in lines[2]
-  assert "--mesh=data1,fsdp8,tensor1" in lines[3]
+  assert "--mesh=data1,fsdp8,tensor1" in lines[-1]
+
+
+@pytest.mark.usefixtures("cpu_devices")
+def test_a_smaller_base_is_named_where_it_would_fit(monkeypatch):
+  result = Result(14 * GIB, 8 * GIB, capacity_bytes=16 * GIB, missing_bytes=GIB)
+  monkeypatch.setattr(suggest, "smaller_bases", lambda made: [small])
+  llama = SmallBase(**dataclasses.asdict(plan().model.llama) | {"layers": 8})
+  small = plan(model=dataclasses.replace(plan().model, llama=llama))
+  object.__setattr__(llama, "base_dtype", "int8")
+  lines = suggest.would_fit(plan(), result)
+  assert any("--config.model.llama.base_dtype=int8 (about" in x for x in lines)
 
 
 @pytest.mark.usefixtures("cpu_devices")

@@ -48,6 +48,31 @@ def test_tiny_model_on_four_chips_and_on_two_slices():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+  "topology, batch, meshes",
+  [
+    # Compute decides, and the first computes least: nothing else is tried.
+    ("v5e:2x2", 8, ["fsdp 4, tensor 1"]),
+    # v6e computes faster, and here waits for its links.
+    ("v6e:2x2", 4, ["fsdp 4, tensor 1", "fsdp 2, tensor 2"]),
+  ],
+)
+def test_suggest_compiles_until_no_other_can_be_faster(topology, batch, meshes):
+  done = aot(
+    *("tiny", f"--topology={topology}", f"--batch={batch}"),
+    *("--suggest", "--json"),
+  )
+  found = json.loads(done.stdout)
+  tried = [x for x in done.stderr.splitlines() if ": fits, " in x]
+  want = [f"mesh data 1, {mesh}" for mesh in meshes]
+  assert [line.split(";")[0] for line in tried] == want
+  rates = [float(line.split("fits, ")[1].split()[0]) for line in tried]
+  assert found["fits"] and found["remat"] == "dots"
+  rate = found["at_100%"]["questions_a_second"]
+  assert rate == pytest.approx(max(rates), abs=1)
+
+
+@pytest.mark.slow
 def test_a_shape_that_does_not_exist_is_one_line():
   done = aot("tiny", "--topology=v5e:3x5", status=2)
   assert done.stderr.strip().splitlines()[-1].startswith("error: --topology")
@@ -55,18 +80,18 @@ def test_a_shape_that_does_not_exist_is_one_line():
 
 @pytest.mark.slow
 def test_seven_billion_on_sixteen_chips():
-  """Bounds lie a tenth above what was measured with libtpu 0.0.42.1."""
+  """Bounds lie 5 to 10 % above what came out with libtpu 0.0.42.1."""
   found = json.loads(aot("7b", "--topology=v5e:4x4", "--json").stdout)
   gib = 2**30
   assert found["fits"]
-  # Measured: 0.90 and 1.98 GiB.
+  # 0.90 and 2.03 GiB came out.
   assert found["argument_bytes"] < 1.0 * gib
   assert found["temporary_bytes"] < 2.2 * gib
   gather = found["collectives"]["all-gather"]
   # No weight is gathered with another: the largest is the output matrix, 1.9 %
   # of the base's 13.5 GB.
   assert gather["largest_result_bytes"] < 0.022 * 2 * 6_738_415_616
-  # Every weight is gathered for the forward and for the backward pass: measured
-  # 28.4 GiB of 2 x 11.8.
+  # Every weight is gathered for the forward and for the backward pass, 2 x 11.8
+  # GiB, and the encoder's in float32: 29.5 GiB came out.
   sent = sum(c["sent_bytes"] for c in found["collectives"].values())
   assert sent < 31 * gib
