@@ -16,9 +16,8 @@ from collections.abc import Iterator, Sequence
 import jax
 import jax.numpy as jnp
 import ml_collections
-import numpy as np
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from ltu_jax import base, parameter_table, processes
 from ltu_jax import config as config_lib
@@ -34,16 +33,11 @@ from ltu_jax.data.question_source import (
 from ltu_jax.data.synthetic import SyntheticBatches
 from ltu_jax.data.tokenizer import Tokenizer
 from ltu_jax.evaluate import held_out, report
+from ltu_jax.feed import Feed
 from ltu_jax.metrics import Metrics, Throughput, duration
 from ltu_jax.models.ltu import abstract
 from ltu_jax.optim import Schedule
-from ltu_jax.sharding import (
-  ShardingError,
-  batch_sharding,
-  from_local_rows,
-  local_rows,
-  make_mesh,
-)
+from ltu_jax.sharding import ShardingError, make_mesh
 from ltu_jax.supply import Supply, open_supply
 from ltu_jax.train_state import (
   PartitionError,
@@ -214,14 +208,7 @@ class _StageRun:
     self.config, self.stage, self.mesh = config, stage, mesh
     self.last_step, self.skipped = last_step, skipped
     self.batches, self.schedule = batches, schedule
-    # [micro-batches, rows, ...]: rows are cut over data and fsdp.
-    spec = PartitionSpec(None, *batch_sharding(mesh).spec)
-    self.batch_sharding = NamedSharding(mesh, spec)
-    micro = config.data.micro_batches
-    self.micro_shape = (micro, config.data.batch_size // micro)
-    every = np.arange(config.data.batch_size).reshape(self.micro_shape)
-    columns = local_rows(self.batch_sharding, self.micro_shape)
-    self.places = every[:, columns].ravel()
+    self.feed = Feed(mesh, config.data.batch_size, config.data.micro_batches)
 
   def __call__(
     self,
@@ -272,7 +259,7 @@ class _StageRun:
 
   def _restore_or_start(self, trainable: nnx.State, saved: Checkpoints):
     """State and data iterator, resumed or new."""
-    iterator = iter(self.batches.dataset(self.places))
+    iterator = iter(self.batches.dataset(self.feed.places))
     if saved.latest_step() is None:
       key = jax.random.fold_in(
         jax.random.key(self.config.seed), self.stage.number
@@ -291,17 +278,12 @@ class _StageRun:
 
   def _next(self, iterator: Iterator, step: int) -> dict[str, jax.Array]:
     """Batch `step` on the devices, [micro-batches, rows, ...]."""
-    num_micro, num_rows = self.micro_shape
     batch = next(iterator)
-    rows = self.batches.skipped(step, batch, self.places)
+    rows = self.batches.skipped(step, batch, self.feed.places)
     self.skipped.tell(step + 1, rows)
     if not self.stage.audio:
       batch = {k: v for k, v in batch.items() if k != "pcm"}
-    cut = lambda x: np.reshape(x, (num_micro, -1, *x.shape[1:]))
-    return {
-      key: from_local_rows(self.batch_sharding, cut(value), num_rows)
-      for key, value in batch.items()
-    }
+    return self.feed(batch)
 
   def _report(
     self,

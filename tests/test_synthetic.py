@@ -14,16 +14,9 @@ from ltu_jax import base_reader, train
 from ltu_jax.curriculum import CurriculumError
 from ltu_jax.data.synthetic import SyntheticBatches
 from ltu_jax.train_state import PartitionError
+from no_tensorflow import NO_TENSORFLOW
 
 ROOT = pathlib.Path(__file__).parent.parent
-NO_TENSORFLOW = """
-import sys
-class Finder:
-  def find_spec(self, name, path=None, target=None):
-    if name == "tensorflow":
-      raise ModuleNotFoundError("no tensorflow here", name=name)
-sys.meta_path.insert(0, Finder())
-"""
 BATCHES = SyntheticBatches(8, 3, 50, max_tokens=20, num_threads=0)
 
 
