@@ -9,12 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ltu_jax.convert.from_torch import import_state_dict
 from ltu_jax.models.ast import EncoderConfig
 from ltu_jax.models.llama import LlamaConfig
 from ltu_jax.models.lora import LoraConfig
 from ltu_jax.models.ltu import LTU, LtuConfig, abstract
+from ltu_jax.sharding import batch_sharding, from_local_rows
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
@@ -100,6 +102,22 @@ def batch(name: str) -> dict[str, np.ndarray]:
     "fbank": data["input/audio_input"],
     "has_audio": np.ones(rows, bool),
   }
+
+
+def on_mesh(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+  """Cuts [A, B, ...] over the mesh as the training loop does.
+
+  Rows of padding, which change nothing, are added where B does not divide.
+  """
+  rows = batch_sharding(mesh)
+  cut = NamedSharding(mesh, PartitionSpec(None, *rows.spec))
+  extra = -batch["tokens"].shape[1] % (mesh.shape["data"] * mesh.shape["fsdp"])
+  out = {}
+  for key, value in batch.items():
+    more = [(0, 0), (0, extra)] + [(0, 0)] * (value.ndim - 2)
+    padded = np.pad(value, more)
+    out[key] = from_local_rows(cut, padded, padded.shape[1])
+  return out
 
 
 def with_encoder(cfg: LtuConfig, **changes) -> LtuConfig:

@@ -22,10 +22,9 @@ TRAINABLE = ("^encoder/", "^projector/", "lora_")
 B, T, V = 8, 33, 8192
 
 
-@functools.cache
-def compiled(chunk: int, remat: str = "full", base_dtype: str = ""):
-  """The training step of a small model with a large vocabulary."""
-  cfg = LtuConfig(
+def config(remat: str = "full", base_dtype: str = "") -> LtuConfig:
+  """A small model with a large vocabulary."""
+  return LtuConfig(
     encoder=EncoderConfig(
       dim=16, depth=2, heads=2, patch_mels=128, remat=remat, dtype="float32"
     ),
@@ -43,6 +42,12 @@ def compiled(chunk: int, remat: str = "full", base_dtype: str = ""):
     ),
     lora=LoraConfig(rank=2),
   )
+
+
+@functools.cache
+def compiled(chunk: int, remat: str = "full", base_dtype: str = ""):
+  """The training step, compiled."""
+  cfg = config(remat, base_dtype)
   mesh = make_mesh({}, jax.devices()[:1])
   trainable, frozen = split_params(abstract_params(cfg, mesh), TRAINABLE)
   step = make_train_step(
@@ -101,6 +106,18 @@ def test_a_base_of_integers_is_restored_a_layer_at_a_time(dtype):
   stack = (3, 16, 40)  # the decoder's MLP
   assert stack in float32_shapes(compiled(8, "none").as_text())
   assert stack not in float32_shapes(compiled(8, "none", dtype).as_text())
+
+
+def test_the_new_state_takes_the_memory_of_the_old():
+  """Every buffer of the state is donated, and used again."""
+  trainable, _ = split_params(
+    abstract_params(config(), make_mesh({}, jax.devices()[:1])), TRAINABLE
+  )
+  num = sum(x.size for x in jax.tree.leaves(trainable))
+  # float32 parameters and two moments; the counts of the step and of Adam, and
+  # a key of two words.
+  state = 3 * 4 * num + 2 * 4 + 2 * 4
+  assert compiled(8).memory_analysis().alias_size_in_bytes == state
 
 
 def test_optimiser_state_is_two_float32_of_the_trainable_part():

@@ -1,4 +1,5 @@
 import ast
+import math
 import re
 
 import jax
@@ -9,7 +10,7 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
 import golden_data
-from ltu_jax.models.ltu import abstract
+from ltu_jax.models.ltu import LtuConfig, abstract
 from ltu_jax.sharding import (
   ShardingError,
   abstract_with_sharding,
@@ -19,7 +20,12 @@ from ltu_jax.sharding import (
   path_name,
   spec_of,
 )
-from ltu_jax.train_state import PartitionError, split_params
+from ltu_jax.train_state import (
+  PartitionError,
+  abstract_params,
+  abstract_state,
+  split_params,
+)
 
 
 def test_minus_one_takes_the_devices_left():
@@ -96,8 +102,6 @@ def test_pattern_that_matches_nothing_is_named(patterns):
 
 
 def test_moments_lie_as_their_parameters():
-  from ltu_jax.train_state import abstract_params, abstract_state
-
   mesh = make_mesh({"fsdp": 2, "tensor": 4})
   params = abstract_params(golden_data.config("forward_a"), mesh)
   trainable, _ = split_params(params, ("^encoder/",))
@@ -110,6 +114,18 @@ def test_moments_lie_as_their_parameters():
   )
   assert all(jax.tree.leaves(same))
   assert state["step"].dtype == jnp.int32
+
+
+def test_each_device_holds_its_share():
+  """fsdp and tensor together cut LTU-7B in as many parts as devices."""
+  mesh = make_mesh({"fsdp": 4, "tensor": 2})
+  params = abstract_params(LtuConfig(), mesh)
+  whole = sum(x.size for x in jax.tree.leaves(params))
+  held = sum(
+    math.prod(x.sharding.shard_shape(x.shape)) for x in jax.tree.leaves(params)
+  )
+  # Norms, biases, positions and adapters are cut less or not at all.
+  assert whole / 8 <= held < 1.01 * whole / 8
 
 
 def test_each_device_gets_its_rows():

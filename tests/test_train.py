@@ -39,12 +39,25 @@ def weights(workdir) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def whole(sounds, tmp_path_factory):
+def compiled():
+  """The names of the programs that the run `whole` compiled."""
+  return []
+
+
+@pytest.fixture(scope="module")
+def whole(sounds, tmp_path_factory, compiled):
   """A run that nobody disturbed."""
   workdir = tmp_path_factory.mktemp("whole")
   config = tiny(sounds)
   config.eval.update(stage_items=4, final_items=4)
+  jax.monitoring.register_event_duration_secs_listener(
+    lambda event, _, **about: (
+      event.endswith("/backend_compile_duration")
+      and compiled.append(about["fun_name"])
+    )
+  )
   train.run(config, str(workdir))
+  jax.monitoring.clear_event_listeners()
   return workdir
 
 
@@ -59,6 +72,10 @@ def test_a_run_leaves_everything(whole):
     assert (whole / name).stat().st_size > 100
   for stage in range(3):
     assert (whole / f"checkpoints/stage{stage}/3").is_dir()
+
+
+def test_the_step_is_compiled_once_a_stage(whole, compiled):
+  assert compiled.count("jit(step)") == 3  # stages, of three steps each
 
 
 def test_a_data_set_may_have_no_test_split(
