@@ -102,7 +102,7 @@ def print_report(values: flags.FlagValues) -> None:
   data, text = report.as_json(plan, result), report.text(plan, result)
   if not result.fits:
     data["would_fit"] = suggest.would_fit(plan, result)
-    text += "\n  would help (estimated; --suggest compiles):"
+    text += "\n  would fit (compiled; --suggest finds the fastest):"
     for line in data["would_fit"] or ["more chips"]:
       text += f"\n    {line}"
   if values.decode is not None:

@@ -159,57 +159,90 @@ def _search(
   return best[:2] if best else None
 
 
-def enough_micro_batches(plan: Plan, result: Result) -> int | None:
-  """The fewest micro-batches that may make a plan fit that does not.
+def fewest_micro_batches(
+  plan: Plan,
+  guess: Result,
+  compile_plan: Callable[[Plan], Result] = train,
+  compiled: bool = True,
+) -> tuple[Plan, Result] | None:
+  """Cuts the batch until a plan fits.
 
-  Temporaries are taken to grow with the rows of a device; they grow more
-  slowly, so that fewer cannot fit.
+  Args:
+    plan: what does not fit, or was not compiled.
+    guess: its sizes.
+    compile_plan: compiles one.
+    compiled: whether `guess` is what the compiler said of the plan.
 
   Returns:
-    The number, or None where no number is enough.
+    The plan and its result, or None where no number is enough.
+  """
+  share = 2 if compiled else 1
+  while not guess.fits:
+    micro = _enough(plan, guess, share)
+    if micro is None:
+      return None
+    plan = dataclasses.replace(plan, micro_batches=micro)
+    guess, share = compile_plan(plan), 2
+  return plan, guess
+
+
+def _enough(plan: Plan, result: Result, share: int) -> int | None:
+  """The fewest micro-batches, `share` times as many or more, that may fit.
+
+  Temporaries shrink with the rows of a device at best.
   """
   mesh = mesh_of(plan)
-  ways = mesh.shape["data"] * mesh.shape["fsdp"]
-  rows = plan.batch // plan.micro_batches // ways
-  for share in range(2, rows + 1):
-    size = result.argument_bytes + result.temporary_bytes / share
-    if rows % share == 0 and size <= result.capacity_bytes:
-      return plan.micro_batches * share
+  rows = plan.batch // plan.micro_batches
+  rows //= mesh.shape["data"] * mesh.shape["fsdp"]
+  for times in range(share, rows + 1):
+    size = result.argument_bytes + result.temporary_bytes / times
+    if rows % times == 0 and size <= result.capacity_bytes:
+      return plan.micro_batches * times
   return None
 
 
-def would_fit(plan: Plan, result: Result) -> list[str]:
-  """What may make a plan fit that does not, a line each.
+def would_fit(
+  plan: Plan,
+  result: Result,
+  compile_plan: Callable[[Plan], Result] = train,
+) -> list[str]:
+  """What makes a plan fit that does not, a line each; each was compiled.
 
-  Sizes of arguments are exact; temporaries are taken to grow with the rows of a
-  device and else to stay, which is a little too hopeful: see benchmarks/README.
-  `search` compiles instead.
+  Tried one by one, with as few micro-batches as do: more of them alone, a base
+  in fewer bits, all devices along fsdp, and remat.
   """
-  room, temporary = result.capacity_bytes, result.temporary_bytes
-  size = lambda number: f"(about {number / GIB:.2f} GiB)"
-  lines = []
-  micro = enough_micro_batches(plan, result)
-  if micro:
-    share = micro // plan.micro_batches
-    total = result.argument_bytes + temporary / share
-    lines.append(f"--config.data.micro_batches={micro} {size(total)}")
-    lines.append(f"--batch={plan.batch // share} {size(total)}")
+  options = [("", plan)]
   for option in smaller_bases(plan):
-    total = _argument_bytes(option) + temporary
-    if total <= room:
-      dtype = option.model.llama.base_dtype
-      lines.append(f"--config.model.llama.base_dtype={dtype} {size(total)}")
-      break
-  shape = {"data": plan.topology.slices, "tensor": 1}
-  shape["fsdp"] = plan.topology.num_devices // plan.topology.slices
-  if shape["fsdp"] > mesh_of(plan).shape["fsdp"]:
-    total = _argument_bytes(dataclasses.replace(plan, mesh=shape)) + temporary
-    if total <= room:
-      lines.append(
-        f"--mesh=data{shape['data']},fsdp{shape['fsdp']},tensor1 {size(total)}"
-      )
+    dtype = option.model.llama.base_dtype
+    options.append((f"--config.model.llama.base_dtype={dtype}", option))
+  mesh = {"data": plan.topology.slices, "tensor": 1}
+  mesh["fsdp"] = plan.topology.num_devices // plan.topology.slices
+  if mesh["fsdp"] > mesh_of(plan).shape["fsdp"]:
+    flag = f"--mesh=data{mesh['data']},fsdp{mesh['fsdp']},tensor1"
+    options.append((flag, dataclasses.replace(plan, mesh=mesh)))
   if plan.model.llama.remat != "full":
-    lines.append("--config.model.llama.remat=full, which keeps layer inputs")
+    flag = "--config.model.llama.remat=full"
+    options.append((flag, _with_llama(plan, remat="full")))
+  lines = []
+  for flag, option in options:
+    if "base_dtype" in flag and any("base_dtype" in line for line in lines):
+      continue
+    try:
+      guess = result
+      if option is not plan:
+        size = _argument_bytes(option)
+        guess = dataclasses.replace(result, argument_bytes=size)
+      found = fewest_micro_batches(option, guess, compile_plan, option is plan)
+    except (PlanError, ShardingError):
+      continue
+    if found:
+      micro = found[0].micro_batches
+      if micro != plan.micro_batches:
+        # As many rows at a time, without the others.
+        batch = plan.batch * plan.micro_batches // micro
+        flag += f" --config.data.micro_batches={micro} (or --batch={batch})"
+        flag = flag.strip()
+      lines.append(f"{flag}: {found[1].total_bytes / GIB:.2f} GiB")
   return lines
 
 

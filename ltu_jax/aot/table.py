@@ -88,10 +88,5 @@ def lines(
         continue
       plan = plans.plan_of(changed, topologies.parse(row.topology))
       result = compile_lib.train(plan)
-      while not result.fits:
-        micro = suggest.enough_micro_batches(plan, result)
-        if micro is None:
-          break
-        plan = dataclasses.replace(plan, micro_batches=micro)
-        result = compile_lib.train(plan)
-      yield report.row(row.label, name, plan, result)
+      found = suggest.fewest_micro_batches(plan, result, compile_lib.train)
+      yield report.row(row.label, name, *(found or (plan, result)))

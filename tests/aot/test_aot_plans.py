@@ -1,39 +1,15 @@
 import dataclasses
 import sys
 
-import jax
 import pytest
+from aot_plan import V5E_8, plan
 
-from configs import base, published
-from ltu_jax import config as config_lib
+from configs import published
 from ltu_jax.aot import compile as compile_lib
-from ltu_jax.aot import plans, report, roofline, suggest, table, topologies
+from ltu_jax.aot import plans, report, roofline, table, topologies
 from ltu_jax.aot.compile import PlanError, Result, out_of_memory
 from ltu_jax.aot.hlo import Collective
 from ltu_jax.aot.topologies import GIB, TopologyError
-from ltu_jax.models.llama import LlamaConfig
-
-# Its eight devices are simulated ones here; no TPU compiler is needed.
-V5E_8 = topologies.parse("v5e:2x4")
-
-
-@pytest.fixture
-def cpu_devices(monkeypatch):
-  monkeypatch.setattr(compile_lib, "devices", lambda t: jax.devices())
-
-
-def plan(**changes):
-  config = base.get_config()
-  made = compile_lib.Plan(
-    config_lib.model_config(config),
-    V5E_8,
-    {"data": 1, "fsdp": 8, "tensor": 1},
-    256,
-    1,
-    108,
-    config_lib.stages(config)[-1].trainable,
-  )
-  return dataclasses.replace(made, **changes)
 
 
 @pytest.mark.parametrize("text", ["v9:2x2", "v5e", "v5e:2x2x1", "v4:2x2", ""])
@@ -235,80 +211,6 @@ def test_the_report_has_every_stage_at_both_shares():
 
 
 @pytest.mark.usefixtures("cpu_devices")
-def test_suggest_tells_what_it_tried_and_takes_the_fastest_that_fits():
-  lines = []
-
-  def compile_plan(option):
-    if option.model.llama.remat == "dots" or option.micro_batches == 1:
-      return Result(1e9, missing_bytes=2 * GIB)
-    # Slower with every tensor axis: so the first is the best.
-    size = 1e12 * option.mesh["tensor"]
-    return Result(
-      1e9, collectives=(Collective("all-gather", size, 8, 1, True),)
-    )
-
-  found, _ = suggest.search(plan(), lines.append, 30, compile_plan)
-  assert found.model.llama.remat == "full"
-  assert (found.micro_batches, found.mesh["tensor"]) == (2, 1)
-  assert any("too large by 2.00 GiB" in line for line in lines)
-  assert any("fits" in line for line in lines)
-
-
-@pytest.mark.usefixtures("cpu_devices")
-def test_suggest_does_not_compile_what_the_weights_alone_fill(monkeypatch):
-  small = dataclasses.replace(topologies.CHIPS["v5e"], usable_bytes=1e8)
-  monkeypatch.setitem(topologies.CHIPS, "v5e", small)
-  with pytest.raises(PlanError, match="nothing fits"):
-    suggest.search(plan(), lambda line: None, 1, pytest.fail)
-
-
-@pytest.mark.usefixtures("cpu_devices")
-def test_suggest_leaves_out_what_cannot_fit_either():
-  """Twice as many micro-batches halve the temporaries at best."""
-  compiled = []
-
-  def compile_plan(option):
-    compiled.append(option.micro_batches)
-    if option.micro_batches < 8:
-      size = 80 * GIB / option.micro_batches
-      return Result(
-        GIB, size, capacity_bytes=15.75 * GIB, missing_bytes=size - 14 * GIB
-      )
-    return Result(GIB)
-
-  one = dataclasses.replace(V5E_8, shape=(1, 8))
-  suggest.search(plan(topology=one), lambda line: None, 30, compile_plan)
-  # 1 and 2 are tried with each tensor axis; 40 GiB are still far too much.
-  assert 4 not in compiled
-  assert 8 in compiled
-
-
-@dataclasses.dataclass(frozen=True)
-class SmallBase(LlamaConfig):
-  """What is to be kept in integers, as far as the search can see."""
-
-  base_dtype: str = ""
-
-
-@pytest.mark.usefixtures("cpu_devices")
-def test_suggest_takes_a_smaller_base_last(monkeypatch):
-  monkeypatch.setattr(suggest, "LlamaConfig", SmallBase)
-  whole = plan()
-  llama = SmallBase(**dataclasses.asdict(whole.model.llama))
-  whole = plan(model=dataclasses.replace(whole.model, llama=llama))
-
-  def compile_plan(option):
-    if option.model.llama.base_dtype:
-      return Result(1e9)
-    return Result(1e9, 1e9, missing_bytes=1e9)
-
-  found, _ = suggest.search(whole, lambda line: None, 2, compile_plan)
-  assert found.model.llama.base_dtype == "int8"
-  assert suggest.describe(found).endswith("base int8")
-  assert suggest.smaller_bases(found) == []
-
-
-@pytest.mark.usefixtures("cpu_devices")
 def test_report_says_by_how_much_it_does_not_fit():
   result = Result(
     2 * GIB, capacity_bytes=15.75 * GIB, missing_bytes=4.25 * GIB, seconds=9
@@ -320,42 +222,3 @@ def test_report_says_by_how_much_it_does_not_fit():
     "v5e-8", "7B", plan(), result
   )
   assert report.as_json(plan(), result)["fits"] is False
-
-
-@pytest.mark.usefixtures("cpu_devices")
-def test_what_would_fit_is_estimated():
-  """Micro-batches divide temporaries, not weights."""
-  one = plan(mesh={"data": 8, "fsdp": 1, "tensor": 1})
-  result = Result(
-    14 * GIB,
-    temporary_bytes=8 * GIB,
-    capacity_bytes=16 * GIB,
-    missing_bytes=6 * GIB,
-  )
-  lines = suggest.would_fit(one, result)
-  assert "config.data.micro_batches=4 (about 16.00 GiB)" in lines[0]
-  assert "--batch=64" in lines[1]
-  assert "--mesh=data1,fsdp8,tensor1" in lines[-1]
-
-
-@pytest.mark.usefixtures("cpu_devices")
-def test_a_smaller_base_is_named_where_it_would_fit(monkeypatch):
-  result = Result(14 * GIB, 8 * GIB, capacity_bytes=16 * GIB, missing_bytes=GIB)
-  monkeypatch.setattr(suggest, "smaller_bases", lambda made: [small])
-  llama = SmallBase(**dataclasses.asdict(plan().model.llama) | {"layers": 8})
-  small = plan(model=dataclasses.replace(plan().model, llama=llama))
-  object.__setattr__(llama, "base_dtype", "int8")
-  lines = suggest.would_fit(plan(), result)
-  assert any("--config.model.llama.base_dtype=int8 (about" in x for x in lines)
-
-
-@pytest.mark.usefixtures("cpu_devices")
-def test_weights_that_do_not_fit_are_no_matter_of_the_batch():
-  result = Result(
-    20 * GIB,
-    temporary_bytes=GIB,
-    capacity_bytes=16 * GIB,
-    missing_bytes=5 * GIB,
-  )
-  lines = suggest.would_fit(plan(), result)
-  assert not any("batch" in line for line in lines)
