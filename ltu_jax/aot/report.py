@@ -81,7 +81,11 @@ def text(plan: Plan, result: Result) -> str:
   ]
   if not result.fits:
     return "\n".join(lines)
-  lines.append("  collectives of a step, bytes that a device sends:")
+  lines.append(
+    "  collectives of a step, bytes that a device sends:"
+    if data["collectives"]
+    else "  no collectives"
+  )
   for kind, item in data["collectives"].items():
     unsure = "" if item["all_counts_known"] else " (some loops unknown: x 1)"
     lines.append(

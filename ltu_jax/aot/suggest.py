@@ -1,6 +1,7 @@
 """Searches base dtype, remat, micro-batches and mesh: the fastest that fits."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator
 
 from ltu_jax.aot import roofline
@@ -14,7 +15,6 @@ from ltu_jax.aot.compile import (
   tree_bytes,
 )
 from ltu_jax.aot.topologies import GIB
-from ltu_jax.models.llama import LlamaConfig
 from ltu_jax.sharding import ShardingError
 
 BASE_DTYPES = ("int8", "int4")
@@ -29,14 +29,17 @@ def _with_llama(plan: Plan, **fields) -> Plan:
 
 
 def smaller_bases(plan: Plan) -> list[Plan]:
-  """The plan with its frozen base in fewer bits; none if it is in few already.
-
-  A model that cannot keep its base in other types gives none.
-  """
-  names = [field.name for field in dataclasses.fields(LlamaConfig)]
-  if "base_dtype" not in names or plan.model.llama.base_dtype:
+  """The plan with its base in fewer bits; none if it is, or is trained."""
+  if plan.model.llama.base_dtype or _trains_base(plan):
     return []
   return [_with_llama(plan, base_dtype=dtype) for dtype in BASE_DTYPES]
+
+
+def _trains_base(plan: Plan) -> bool:
+  """Whether a pattern of the plan trains a matrix of the decoder's layers."""
+  return any(
+    re.search(pattern, "llama/layers/q_proj/w") for pattern in plan.trainable
+  )
 
 
 def candidates(plan: Plan) -> Iterator[Plan]:
@@ -62,7 +65,7 @@ def candidates(plan: Plan) -> Iterator[Plan]:
 
 def describe(plan: Plan) -> str:
   """What a search varies, in one line."""
-  base = getattr(plan.model.llama, "base_dtype", "")
+  base = plan.model.llama.base_dtype
   mesh = ", ".join(f"{axis} {size}" for axis, size in plan.mesh.items())
   return (
     f"mesh {mesh}; {plan.micro_batches} micro-batches; remat "

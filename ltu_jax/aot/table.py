@@ -19,8 +19,7 @@ class Row:
   Attributes:
     label: Google's name of it; v4 and v5p count two cores a chip.
     topology: the compiler's name.
-    fields: config fields that differ, "model.llama.remat" -> value. A config
-      that lacks one has no such row.
+    fields: config fields that differ, "model.llama.remat" -> value.
   """
 
   label: str
@@ -54,17 +53,10 @@ def load(
 
 def with_fields(
   config: ml_collections.ConfigDict, fields: Mapping[str, Any]
-) -> ml_collections.ConfigDict | None:
-  """A copy of the config with fields set; None if it lacks one."""
+) -> ml_collections.ConfigDict:
+  """A copy of the config with fields set."""
   config = copy.deepcopy(config)
-  for path, value in fields.items():
-    *parents, name = path.split(".")
-    node = config
-    for parent in parents:
-      node = node[parent]
-    if name not in node:
-      return None
-    node[name] = value
+  config.update_from_flattened_dict(fields)
   return config
 
 
@@ -84,8 +76,6 @@ def lines(
   for name, config in configs.items():
     for row in rows:
       changed = with_fields(config, row.fields)
-      if changed is None:
-        continue
       plan = plans.plan_of(changed, topologies.parse(row.topology))
       result = compile_lib.train(plan)
       found = suggest.fewest_micro_batches(plan, result, compile_lib.train)

@@ -78,6 +78,37 @@ def test_a_shape_that_does_not_exist_is_one_line():
   assert done.stderr.strip().splitlines()[-1].startswith("error: --topology")
 
 
+OUT_OF_MEMORY = """
+import os
+os.environ |= {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
+from configs import published
+from ltu_jax.aot import compile, plans, topologies
+config = published.get_config("7b", stages=(4,))
+plan = plans.plan_of(config, topologies.parse("v5e:1x1"))
+result = compile.train(plan)
+print(result.capacity_bytes == plan.topology.chip.usable_bytes)
+print((result.missing_bytes + result.capacity_bytes) / 2**30)
+"""
+
+
+@pytest.mark.slow
+def test_out_of_memory_as_the_compiler_says_it():
+  env = os.environ | {"JAX_PLATFORMS": "cpu"}
+  done = subprocess.run(
+    [sys.executable, "-c", OUT_OF_MEMORY],
+    capture_output=True,
+    text=True,
+    env=env,
+    cwd=ROOT,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr[-3000:]
+  capacity, needed = done.stdout.split()
+  assert capacity == "True"
+  # 32.88 GiB came out.
+  assert 30 < float(needed) < 36
+
+
 @pytest.mark.slow
 def test_seven_billion_on_sixteen_chips():
   """Bounds lie 5 to 10 % above what came out with libtpu 0.0.42.1."""
