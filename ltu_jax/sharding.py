@@ -45,6 +45,9 @@ def make_mesh(
 ) -> Mesh:
   """Makes the ("data", "fsdp", "tensor") mesh.
 
+  On several TPU slices the data axis goes over them, its slowest part: what
+  crosses the network between slices is then the gradients alone.
+
   Args:
     shape: size of each axis; a missing axis is 1 and one axis may be -1, which
       takes the devices that are left.
@@ -54,7 +57,8 @@ def make_mesh(
     A mesh whose axes are Auto, so that the compiler places collectives.
 
   Raises:
-    ShardingError: an unknown axis, or a product that is not the device count.
+    ShardingError: an unknown axis, a product that is not the device count, or
+      a data axis that the slices do not divide.
   """
   devices = list(devices if devices is not None else jax.devices())
   if unknown := set(shape) - set(MESH_AXES):
@@ -73,9 +77,26 @@ def make_mesh(
       f"{math.prod(sizes)} devices, but there are {len(devices)}; set "
       f"config.mesh so that the product is {len(devices)} (one axis may be -1)"
     )
-  return jax.make_mesh(
-    sizes, MESH_AXES, axis_types=(AxisType.Auto,) * 3, devices=devices
-  )
+  slices = _by_slice(devices)
+  if sizes[0] % len(slices):
+    raise ShardingError(
+      f"mesh {dict(zip(MESH_AXES, sizes, strict=True))}: the data axis goes "
+      f"over the {len(slices)} slices; make it a multiple of {len(slices)}"
+    )
+  sizes[0] //= len(slices)
+  # Each slice by itself: make_mesh lays axes along its links.
+  parts = [jax.make_mesh(sizes, MESH_AXES, devices=part) for part in slices]
+  grid = np.concatenate([part.devices for part in parts])
+  return Mesh(grid, MESH_AXES, axis_types=(AxisType.Auto,) * 3)
+
+
+def _by_slice(devices: Sequence[jax.Device]) -> list[list[jax.Device]]:
+  """Devices of each TPU slice; others are all of one."""
+  found: dict[int, list[jax.Device]] = {}
+  for device in devices:
+    index = device.slice_index if device.platform == "tpu" else 0
+    found.setdefault(index, []).append(device)
+  return [found[index] for index in sorted(found)]
 
 
 def spec_of(axes: Sequence[str | None], name: str = "") -> PartitionSpec:

@@ -10,6 +10,7 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
 import golden_data
+from ltu_jax import sharding
 from ltu_jax.models.ltu import LtuConfig, abstract
 from ltu_jax.sharding import (
   ShardingError,
@@ -45,6 +46,18 @@ def test_minus_one_takes_the_devices_left():
 def test_mesh_that_does_not_fit(shape, words):
   with pytest.raises(ShardingError, match=words):
     make_mesh(shape)
+
+
+def test_the_data_axis_goes_over_slices(monkeypatch):
+  # CPU devices are of no slice; the command of ltu_jax.aot, which is tested on
+  # two slices of the TPU compiler's, goes through the same function.
+  first, second = jax.devices()[::2], jax.devices()[1::2]
+  monkeypatch.setattr(sharding, "_by_slice", lambda devices: [first, second])
+  mesh = make_mesh({"data": 4, "fsdp": 2})
+  assert {*mesh.devices[:2].flat} == {*first}
+  assert {*mesh.devices[2:].flat} == {*second}
+  with pytest.raises(ShardingError, match="2 slices; make it a multiple of 2"):
+    make_mesh({"data": 1, "fsdp": 8})
 
 
 def test_every_parameter_has_a_rule():

@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ltu_jax import decoding, optim
 from ltu_jax.aot import hlo
@@ -20,7 +19,6 @@ from ltu_jax.audio.augment import Augment
 from ltu_jax.audio.fbank import CLIP_SAMPLES
 from ltu_jax.models.ltu import LtuConfig, abstract
 from ltu_jax.sharding import (
-  MESH_AXES,
   abstract_with_sharding,
   batch_sharding,
   make_mesh,
@@ -107,9 +105,8 @@ def mesh_of(plan: Plan) -> Mesh:
   """The plan's mesh; with several slices, the data axis goes over them.
 
   Raises:
-    PlanError: no batch, one that the mesh does not divide, or a data axis that
-      the slices do not.
-    ShardingError: a mesh of another number of devices.
+    PlanError: no batch, or one that the mesh does not divide.
+    ShardingError: see `make_mesh`.
     TopologyError: see topologies.
   """
   if min(plan.batch, plan.micro_batches) < 1:
@@ -117,25 +114,7 @@ def mesh_of(plan: Plan) -> Mesh:
       f"a batch of {plan.batch} in {plan.micro_batches} micro-batches: both "
       "must be 1 or more"
     )
-  found = devices(plan.topology)
-  slices = plan.topology.slices
-  if slices == 1:
-    mesh = make_mesh(plan.mesh, found)
-  else:
-    shape = dict(plan.mesh)
-    if shape.get("data", 1) % slices or shape.get("data", 1) < 1:
-      raise PlanError(
-        f"mesh {shape}: the data axis goes over the {slices} slices; make it "
-        f"a multiple, such as --mesh=data{slices}"
-      )
-    shape["data"] = shape["data"] // slices
-    size = len(found) // slices
-    parts = [
-      make_mesh(shape, found[i * size : (i + 1) * size]).devices
-      for i in range(slices)
-    ]
-    grid = np.concatenate(parts, axis=0)
-    mesh = Mesh(grid, MESH_AXES, axis_types=(AxisType.Auto,) * 3)
+  mesh = make_mesh(plan.mesh, devices(plan.topology))
   rows = plan.batch // plan.micro_batches
   ways = mesh.shape["data"] * mesh.shape["fsdp"]
   if rows * plan.micro_batches != plan.batch or rows % ways:

@@ -1,4 +1,3 @@
-import dataclasses
 import sys
 
 import pytest
@@ -139,18 +138,6 @@ def test_no_batch(fields):
 def test_a_batch_that_does_not_divide():
   with pytest.raises(PlanError, match=r"data \* fsdp = 8; .* multiple of 16"):
     compile_lib.mesh_of(plan(batch=24, micro_batches=2))
-
-
-@pytest.mark.usefixtures("cpu_devices")
-def test_the_data_axis_goes_over_slices():
-  two = dataclasses.replace(V5E_8, shape=(2, 2), slices=2)
-  with pytest.raises(PlanError, match="--mesh=data2"):
-    compile_lib.mesh_of(plan(topology=two))
-  mesh = compile_lib.mesh_of(
-    plan(topology=two, mesh={"data": 2, "fsdp": 4, "tensor": 1})
-  )
-  ids = [[d.id for d in part.flat] for part in mesh.devices]
-  assert [sorted(i) for i in ids] == [[0, 1, 2, 3], [4, 5, 6, 7]]
 
 
 @pytest.mark.usefixtures("cpu_devices")
