@@ -94,7 +94,9 @@ def _by_slice(devices: Sequence[jax.Device]) -> list[list[jax.Device]]:
   """Devices of each TPU slice; others are all of one."""
   found: dict[int, list[jax.Device]] = {}
   for device in devices:
-    index = device.slice_index if device.platform == "tpu" else 0
+    # GPUs have an index, too: of their host. Compile-only devices may have none.
+    is_tpu = device.platform == "tpu"
+    index = getattr(device, "slice_index", 0) if is_tpu else 0
     found.setdefault(index, []).append(device)
   return [found[index] for index in sorted(found)]
 
