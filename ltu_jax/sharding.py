@@ -94,7 +94,7 @@ def _by_slice(devices: Sequence[jax.Device]) -> list[list[jax.Device]]:
   """Devices of each TPU slice; others are all of one."""
   found: dict[int, list[jax.Device]] = {}
   for device in devices:
-    # GPUs have an index, too: of their host. Compile-only devices may have none.
+    # GPUs have an index, too, of their host; one slice to compile for has none.
     is_tpu = device.platform == "tpu"
     index = getattr(device, "slice_index", 0) if is_tpu else 0
     found.setdefault(index, []).append(device)
