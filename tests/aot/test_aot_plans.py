@@ -1,4 +1,5 @@
 import sys
+import types
 
 import pytest
 from aot_plan import V5E_8, plan
@@ -153,6 +154,25 @@ def test_arguments_are_weights_moments_and_batch():
   # Norms and biases lie whole on every chip.
   assert found == pytest.approx(want, rel=0.002)
   assert found >= want - 1e6
+
+
+@pytest.mark.parametrize("temporary, missing", [(7, 0), (9, 1)])
+def test_what_is_compiled_may_still_be_too_large(temporary, missing):
+  memory = types.SimpleNamespace(
+    argument_size_in_bytes=7 * GIB,
+    temp_size_in_bytes=temporary * GIB,
+    output_size_in_bytes=3 * GIB,
+    alias_size_in_bytes=3 * GIB,
+    generated_code_size_in_bytes=0,
+  )
+  program = types.SimpleNamespace(
+    memory_analysis=lambda: memory, as_text=lambda: ""
+  )
+  lowered = types.SimpleNamespace(compile=lambda: program)
+  result = compile_lib._compile(lambda: lowered, 7 * GIB, 15 * GIB)
+  assert result.missing_bytes == missing * GIB
+  assert result.capacity_bytes == 15 * GIB
+  assert result.fits == (not missing)
 
 
 @pytest.mark.usefixtures("cpu_devices")
