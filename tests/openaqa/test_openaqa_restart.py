@@ -17,7 +17,9 @@ from tfds_builders.openaqa.full import build, shards
 _SHARDS = 200
 
 _PROGRAM = """
-import sys, made_up_openaqa
+import signal, sys, made_up_openaqa
+# A shell's background job, as these tests may be, is started to ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 made_up_openaqa.build(sys.argv[1], sys.argv[2], {"num_shards": 200},
                       num_processes=int(sys.argv[3]))
 """
