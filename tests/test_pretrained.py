@@ -12,6 +12,8 @@ import llama_oracle
 import made_up_sounds
 import tiny_bpe
 from ltu_jax import ask, base, train
+from ltu_jax.base_reader import BaseReader
+from ltu_jax.bundle import load_bundle
 from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.config import ConfigError
 from ltu_jax.convert.__main__ import main as convert
@@ -165,3 +167,28 @@ def test_stages_are_exported_apart(run, tmp_path):
     open_run(workdir, 3)
   there = ["--format=hf", f"--out={tmp_path}"]
   assert convert(["export", f"--workdir={workdir}", *there]) == 2
+
+
+def test_a_decoder_of_integers_goes_out_as_it_came(run, sounds, tmp_path):
+  folder, _ = run
+  config = config_on(folder, sounds)
+  config.stages = {"stage1": config.stages.stage1.to_dict()}
+  config.model.llama.base_dtype = "int8"
+  train.run(config, str(tmp_path / "run"))
+  trained = load_trained(tmp_path / "run")
+  matrix = trained.model.llama.layers.q_proj
+  assert matrix.w[...].dtype == "int8"
+  out = tmp_path / "bundle"
+  command = ["export", f"--workdir={tmp_path / 'run'}", f"--out={out}"]
+  assert convert([*command, "--format=bundle"]) == 0
+  bundle = load_bundle(out)
+  assert bundle.model.cfg == trained.model.cfg.unquantized
+  whole = np.asarray(bundle.model.llama.layers.q_proj.w[...])
+  assert whole.dtype == "float32"
+  name = base.stored_name("llama/layers/q_proj/w", 0)
+  np.testing.assert_array_equal(whole[0], BaseReader(folder).read(name))
+  # Half a step of the largest weight, which is 127.5 of them, at most.
+  restored = matrix.w[...] * matrix.w_scale[...]
+  assert (
+    0 < np.abs(restored - whole).max() <= 0.51 / 127.5 * np.abs(whole).max()
+  )
