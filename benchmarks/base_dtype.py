@@ -1,8 +1,8 @@
 """What a decoder loses when its frozen weights are integers.
 
   python -m ltu_jax.convert import --dtype=float32 \
-    --llama=SmolLM2-135M-Instruct.Q4_1.gguf --out=/tmp/smollm2
-  python -m benchmarks.base_dtype --base=/tmp/smollm2
+    --llama=SmolLM2-135M-Instruct.Q4_1.gguf --out=bases/smollm2
+  python -m benchmarks.base_dtype --base=bases/smollm2
 
 For each `base_dtype`: the decoder's bytes, its loss on English prose (Python's
 own manual, `pydoc_data`), and that loss after adapters were trained on other
