@@ -7,9 +7,13 @@ from collections.abc import Mapping
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
-from ltu_jax.sharding import batch_sharding, from_local_rows, local_rows
+from ltu_jax.sharding import (
+  from_local_rows,
+  local_rows,
+  micro_batch_sharding,
+)
 
 
 class Feed:
@@ -27,8 +31,7 @@ class Feed:
       batch_size: rows of a batch over all hosts.
       micro_batches: A.
     """
-    spec = PartitionSpec(None, *batch_sharding(mesh).spec)
-    self._sharding = NamedSharding(mesh, spec)
+    self._sharding = micro_batch_sharding(mesh)
     self._shape = (micro_batches, batch_size // micro_batches)
     every = np.arange(batch_size).reshape(self._shape)
     self.places = every[:, local_rows(self._sharding, self._shape)].ravel()

@@ -202,6 +202,11 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
   return NamedSharding(mesh, spec_of(("batch",)))
 
 
+def micro_batch_sharding(mesh: Mesh) -> NamedSharding:
+  """The same for [A, B, ...]: micro-batches, which are not cut, of rows."""
+  return NamedSharding(mesh, PartitionSpec(None, *batch_sharding(mesh).spec))
+
+
 def local_rows(sharding: NamedSharding, shape: tuple[int, int]) -> list[int]:
   """The columns of [A, B] that this process's devices hold, in order.
 

@@ -14,7 +14,7 @@ from ltu_jax import cross_entropy, optim
 from ltu_jax.audio.augment import Augment
 from ltu_jax.audio.fbank import log_mel
 from ltu_jax.models.ltu import LTU
-from ltu_jax.sharding import batch_sharding, shardings
+from ltu_jax.sharding import micro_batch_sharding, shardings
 from ltu_jax.train_state import TrainState, abstract_state
 
 Batch = Mapping[str, jax.Array]
@@ -218,9 +218,7 @@ def make_train_step(
     return new, metrics
 
   state_sharding = shardings(abstract_state(trainable, mesh))
-  rows = batch_sharding(mesh)
-  # Leading axis: micro-batches, never cut.
-  micro_rows = NamedSharding(mesh, PartitionSpec(None, *rows.spec))
+  micro_rows = micro_batch_sharding(mesh)
   everywhere = NamedSharding(mesh, PartitionSpec())
   jitted = jax.jit(
     step,

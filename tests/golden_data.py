@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from ltu_jax.convert.from_torch import import_state_dict
 from ltu_jax.models.ast import EncoderConfig
 from ltu_jax.models.llama import LlamaConfig
 from ltu_jax.models.lora import LoraConfig
 from ltu_jax.models.ltu import LTU, LtuConfig, abstract
-from ltu_jax.sharding import batch_sharding, from_local_rows
+from ltu_jax.sharding import from_local_rows, micro_batch_sharding
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
@@ -109,8 +109,7 @@ def on_mesh(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
 
   Rows of padding, which change nothing, are added where B does not divide.
   """
-  rows = batch_sharding(mesh)
-  cut = NamedSharding(mesh, PartitionSpec(None, *rows.spec))
+  cut = micro_batch_sharding(mesh)
   extra = -batch["tokens"].shape[1] % (mesh.shape["data"] * mesh.shape["fsdp"])
   out = {}
   for key, value in batch.items():

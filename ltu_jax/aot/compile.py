@@ -22,6 +22,7 @@ from ltu_jax.sharding import (
   abstract_with_sharding,
   batch_sharding,
   make_mesh,
+  micro_batch_sharding,
 )
 from ltu_jax.train_state import abstract_state, split_params
 from ltu_jax.train_step import make_train_step
@@ -133,8 +134,7 @@ def train_arguments(plan: Plan, mesh: Mesh) -> tuple:
   params = abstract_with_sharding(params, mesh)
   trainable, frozen = split_params(params, plan.trainable)
   state = abstract_state(trainable, mesh)
-  spec = PartitionSpec(None, *batch_sharding(mesh).spec)
-  rows = NamedSharding(mesh, spec)
+  rows = micro_batch_sharding(mesh)
   lead = (plan.micro_batches, plan.batch // plan.micro_batches)
   of = lambda dtype, *rest: jax.ShapeDtypeStruct(
     (*lead, *rest), dtype, sharding=rows
