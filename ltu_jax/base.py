@@ -23,7 +23,6 @@ from typing import Any
 import jax
 import numpy as np
 from flax import nnx
-from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
 from ltu_jax import processes, tree_names
@@ -212,14 +211,8 @@ def save(
   with BaseWriter(path, parts, origin) as writer:
     for path_name, array in tree_names.leaves(pure).items():
       for layer, name in layer_names(path_name, array.shape):
-        writer.add(name, _on_host(array if layer is None else array[layer]))
-
-
-def _on_host(array: jax.Array | np.ndarray) -> np.ndarray:
-  """An array whole, also if it lies on several processes."""
-  if isinstance(array, jax.Array) and not array.is_fully_addressable:
-    return multihost_utils.process_allgather(array, tiled=True)
-  return np.asarray(array)
+        whole = processes.on_host(array if layer is None else array[layer])
+        writer.add(name, whole)
 
 
 def info(path: str | os.PathLike) -> BaseInfo:

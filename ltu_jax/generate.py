@@ -10,14 +10,12 @@ Letters: B rows, V vocabulary, n tokens of an answer.
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 
-from ltu_jax import sampling
+from ltu_jax import processes, sampling
 from ltu_jax.audio import fbank as fbank_lib
 from ltu_jax.decoding import Inputs, Settings, decode
 from ltu_jax.models.ltu import LTU
@@ -159,20 +157,10 @@ def _run(model, prompts, audio, config, eos_id, key, *, trace):
     greedy=config.greedy,
     trace=trace,
   )
-  answers, counts, logits, scores = _fetch(
-    (loop.answers, loop.counts, loop.logits, loop.scores)
+  answers, counts, logits, scores = jax.tree.map(
+    processes.on_host, (loop.answers, loop.counts, loop.logits, loop.scores)
   )
   return answers[:rows], counts[:rows], logits, scores
-
-
-def _fetch(tree: Any) -> Any:
-  """Arrays as numpy arrays, also those that lie on several processes."""
-  whole = lambda x: (
-    x
-    if x.is_fully_addressable
-    else multihost_utils.process_allgather(x, tiled=True)
-  )
-  return jax.device_get(jax.tree.map(whole, tree))
 
 
 def _pad(model, prompts, audio, config, key) -> Inputs:

@@ -253,3 +253,10 @@ def _check_free(port: int) -> None:
       f"--coordinator: process 0 cannot listen at port {port}"
       f" ({error.strerror or error}); choose another"
     ) from error
+
+
+def on_host(array: jax.Array | np.ndarray) -> np.ndarray:
+  """An array whole, also if it lies on several processes; all must call it."""
+  if isinstance(array, jax.Array) and not array.is_fully_addressable:
+    return multihost_utils.process_allgather(array, tiled=True)
+  return np.asarray(array)
