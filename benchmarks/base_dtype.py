@@ -11,7 +11,6 @@ pages of it, all on the same batches in float32. Text alone: no audio is heard.
 
 import argparse
 import dataclasses
-import math
 import pydoc_data.topics
 import time
 
@@ -21,6 +20,7 @@ import numpy as np
 from flax import nnx
 
 from ltu_jax import base, base_load, optim
+from ltu_jax.aot.compile import tree_bytes
 from ltu_jax.data.tokenizer import load_tokenizer
 from ltu_jax.models.ast import EncoderConfig
 from ltu_jax.models.lora import LoraConfig
@@ -80,10 +80,7 @@ def measure(folder: str, base_dtype: str, train: list, test: list) -> tuple:
   params = overlay(target, base_load.load(folder, nnx.to_pure_dict(part)))
   params = overlay(params, init_params(cfg, mesh, jax.random.key(0), rest))
   layers = nnx.to_pure_dict(params)["llama"]["layers"]
-  num_bytes = sum(
-    math.prod(x.shape) * (4 if x.dtype == jnp.int4 else 8 * x.dtype.itemsize)
-    for x in jax.tree.leaves(layers)
-  )
+  num_bytes = tree_bytes(layers, on_all=True)
   graphdef, _ = abstract(cfg)
   trainable, frozen = split_params(params, ["lora_"])
   state = new_state(trainable, jax.random.key(1), mesh)
@@ -103,7 +100,7 @@ def measure(folder: str, base_dtype: str, train: list, test: list) -> tuple:
     state, _ = step(state, frozen, micro, schedule)
   after = mean(state["trainable"])
   seconds = (time.time() - start) / len(train)
-  return num_bytes / 8, before, after, seconds
+  return num_bytes, before, after, seconds
 
 
 def main() -> None:

@@ -5,7 +5,6 @@ import math
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from ltu_jax.sharding import path_name
@@ -103,8 +102,7 @@ def rows(trainable: nnx.State, frozen: nnx.State) -> list[ParameterRow]:
 
 def _num_bytes(value: jax.Array | jax.ShapeDtypeStruct) -> int:
   """Bytes of an array on an accelerator, where two int4 share one."""
-  bits = 4 if value.dtype == jnp.int4 else 8 * value.dtype.itemsize
-  return math.prod(value.shape) * bits // 8
+  return math.prod(value.shape) * jax.dtypes.itemsize_bits(value.dtype) // 8
 
 
 def _size(num_bytes: float) -> str:
