@@ -153,6 +153,10 @@ def measure(
       f"--stage={number}: the config has {sorted(stages)}"
     )
   stage, cfg = stages[number], config_lib.model_config(config)
+  if not stage.audio:
+    raise config_lib.ConfigError(
+      f"--stage={number} is text alone; stages that hear are measured"
+    )
   mesh = make_mesh(config.mesh)
   rate = matmul_rate(cfg.llama.dtype)
   params = init_params(cfg, mesh, jax.random.key(config.seed))
