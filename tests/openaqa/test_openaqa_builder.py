@@ -47,7 +47,7 @@ class OpenaqaTest(tfds.testing.DatasetBuilderTestCase):
   DATASET_CLASS = tfds_builders.openaqa_dataset_builder.Builder
   EXAMPLE_DIR = os.path.dirname(__file__)  # Unused, but has to exist.
   SPLITS = {"train": 20, "test": 8}  # noqa: RUF012 (TFDS's way)
-  BUILDER_CONFIG_NAMES_TO_TEST = ["mini"]  # noqa: RUF012
+  BUILDER_CONFIG_NAMES_TO_TEST = ["mini"]  # noqa: RUF012 (TFDS's way)
 
   @pytest.fixture(autouse=True)
   def _sounds(self, sounds_dir):

@@ -48,7 +48,7 @@ class FullTest(tfds.testing.DatasetBuilderTestCase):
   DATASET_CLASS = Builder
   EXAMPLE_DIR = os.path.dirname(__file__)  # Replaced below by a made-up one.
   SPLITS = {"train": 23}  # noqa: RUF012 (TFDS's way)
-  BUILDER_CONFIG_NAMES_TO_TEST = ["full"]  # noqa: RUF012
+  BUILDER_CONFIG_NAMES_TO_TEST = ["full"]  # noqa: RUF012 (TFDS's way)
 
   @pytest.fixture(autouse=True)
   def _folder(self, folder):
