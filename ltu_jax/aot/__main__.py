@@ -108,9 +108,7 @@ def print_report(values: flags.FlagValues) -> None:
   if values.decode is not None:
     decoded = compile_lib.decode(plan, values.decode)
     data["decode"] = dataclasses.asdict(decoded) | {"fits": decoded.fits}
-    text += f"\ndecoding {values.decode} rows\n" + report.memory_line(
-      decoded, data["hbm_bytes"]
-    )
+    text += f"\ndecoding {values.decode} rows\n" + report.memory_line(decoded)
   print(json.dumps(data, indent=2) if values.json else text)
 
 

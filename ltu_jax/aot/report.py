@@ -77,7 +77,7 @@ def text(plan: Plan, result: Result) -> str:
     f"  batch {plan.batch} in {plan.micro_batches} micro-batches, "
     f"{plan.text_tokens} text tokens, remat {plan.model.llama.remat}, compiled "
     f"in {result.seconds:.0f} s",
-    memory_line(result, data["hbm_bytes"]),
+    memory_line(result),
   ]
   if not result.fits:
     return "\n".join(lines)
@@ -108,7 +108,7 @@ def text(plan: Plan, result: Result) -> str:
   return "\n".join(lines)
 
 
-def memory_line(result: Result, hbm_bytes: float) -> str:
+def memory_line(result: Result) -> str:
   """Memory of a device, in one line."""
   parts = (
     f"arguments {_gib(result.argument_bytes)} + temporaries "
@@ -117,7 +117,8 @@ def memory_line(result: Result, hbm_bytes: float) -> str:
   )
   if result.fits:
     return (
-      f"  fits: {parts} = {_gib(result.total_bytes)} of {_gib(hbm_bytes)} GiB"
+      f"  fits: {parts} = {_gib(result.total_bytes)} of "
+      f"{_gib(result.capacity_bytes)} GiB"
     )
   return (
     f"  OUT OF MEMORY by {_gib(result.missing_bytes)} GiB: needs "
