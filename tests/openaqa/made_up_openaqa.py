@@ -122,3 +122,8 @@ def build(folder, data_dir, download=None, **options):
     )
   )
   return made
+
+
+def report(builder):
+  """What build_report.json of a built data set says."""
+  return json.loads((builder.data_path / "build_report.json").read_text())

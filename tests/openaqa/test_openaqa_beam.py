@@ -16,13 +16,6 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-  path = tmp_path_factory.mktemp("manual")
-  made_up.write(path, bad=made_up.BAD_AUDIO, changed=made_up.CHANGED_AUDIO)
-  return path
-
-
-@pytest.fixture(scope="module")
 def here(tmp_path_factory, folder):
   """Built in this process."""
   out = tmp_path_factory.mktemp("here")

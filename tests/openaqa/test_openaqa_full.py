@@ -2,7 +2,6 @@
 
 import collections
 import io
-import json
 import os
 import pathlib
 import pickle
@@ -23,23 +22,6 @@ from ltu_jax.data.question_index import QuestionIndex
 from tfds_builders.openaqa import openaqa_dataset_builder
 
 Builder = openaqa_dataset_builder.Builder
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-  """A manual_dir with 20 good clips and one for each rule."""
-  path = tmp_path_factory.mktemp("manual")
-  made_up.write(path, bad=made_up.BAD_AUDIO, changed=made_up.CHANGED_AUDIO)
-  return path
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory, folder):
-  return made_up.build(folder, tmp_path_factory.mktemp("out"))
-
-
-def read_report(builder):
-  return json.loads((builder.data_path / "build_report.json").read_text())
 
 
 class FullTest(tfds.testing.DatasetBuilderTestCase):
@@ -128,7 +110,7 @@ def test_load_builds_by_itself(folder, tmp_path):
 
 
 def test_the_report_counts_every_rule(built):
-  report = read_report(built)
+  report = made_up.report(built)
   clips = report["clips"]
   assert {k: v["count"] for k, v in clips["left_out"].items()} == dict.fromkeys(
     made_up.BAD_AUDIO, 1

@@ -1,6 +1,5 @@
 """Options of openaqa/full, and everything that ends a build."""
 
-import json
 import shutil
 
 import pytest
@@ -15,23 +14,6 @@ from tfds_builders.openaqa.full import build, entries, plan
 Builder = openaqa_dataset_builder.Builder
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-  """A manual_dir with 20 good clips and one for each rule."""
-  path = tmp_path_factory.mktemp("manual")
-  made_up.write(path, bad=made_up.BAD_AUDIO, changed=made_up.CHANGED_AUDIO)
-  return path
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory, folder):
-  return made_up.build(folder, tmp_path_factory.mktemp("out"))
-
-
-def read_report(builder):
-  return json.loads((builder.data_path / "build_report.json").read_text())
-
-
 def test_options_change_what_is_built(tmp_path):
   names = made_up.write_audio(tmp_path / "in", num_good=4)
   questions = made_up.entries(names)
@@ -41,7 +23,7 @@ def test_options_change_what_is_built(tmp_path):
   def count(out, **options):
     built = made_up.build(tmp_path / "in", tmp_path / out, **options)
     index = QuestionIndex.load(question_index.path(built.data_dir, "train"))
-    return len(index.clip), read_report(built)["entries"]
+    return len(index.clip), made_up.report(built)["entries"]
 
   num, told = count("all")
   assert num == 14
@@ -73,7 +55,7 @@ def test_own_files_and_several_roots(tmp_path):
   )
   got = {r["id"].decode() for r in built.as_data_source("train")}
   assert got == set(names[:3])
-  report = read_report(built)
+  report = made_up.report(built)
   files = [file["name"] for file in report["files"]]
   assert files == ["own_1.json", "own_2.json", "third.json"]
   assert report["clips"]["left_out"]["missing"]["count"] == 3
@@ -222,7 +204,7 @@ def test_too_many_bad_entries_end_a_build(tmp_path):
     "1 empty_answer",
   )
   built = made_up.build(tmp_path / "in", tmp_path / "out", max_bad_entries=0.2)
-  report = read_report(built)
+  report = made_up.report(built)
   assert set(report["entries"]["left_out"]) == {
     "missing_key",
     "not_an_object",
@@ -307,7 +289,7 @@ def test_files_are_named_as_people_name_them(tmp_path, monkeypatch):
     audio_roots="~/in/audio/",
   )
   assert len(built.as_data_source("train")) == 3
-  assert len(read_report(built)["files"]) == 1
+  assert len(made_up.report(built)["files"]) == 1
   message = r"\*\* is not understood; give folders"
   with pytest.raises(plan.PlanError, match=message):
     made_up.build(tmp_path / "in", tmp_path / "2", json_files=["**/q.json"])
