@@ -72,10 +72,11 @@ def test_rows_that_no_batch_has():
 @pytest.mark.parametrize(
   "module, stages",
   [
-    (stage1, [1]),
-    (stage2, [2]),
-    (stage3, [3]),
-    (stage4, [4]),
+    # The curriculum runs what the others do; they are slow one by one.
+    pytest.param(stage1, [1], marks=pytest.mark.slow),
+    pytest.param(stage2, [2], marks=pytest.mark.slow),
+    pytest.param(stage3, [3], marks=pytest.mark.slow),
+    pytest.param(stage4, [4], marks=pytest.mark.slow),
     (curriculum, [1, 2, 3, 4]),
   ],
   ids=lambda x: getattr(x, "__name__", ""),
@@ -91,6 +92,7 @@ def test_dry_run(module, stages, tmp_path):
   assert all(abs(x["loss"] - np.log(384)) < 2 for x in lines)
 
 
+@pytest.mark.slow
 def test_base_of_integers(tmp_path):
   losses, weights = {}, {}
   for kind in ("", "int8"):
