@@ -25,8 +25,8 @@ import numpy as np
 from flax import nnx
 from orbax.checkpoint import v1 as ocp
 
-from ltu_jax import processes, tree_names
-from ltu_jax.checkpoint import READ_ERRORS, CheckpointError, reason
+from ltu_jax import checksum, processes, tree_names
+from ltu_jax.checkpoint_step import READ_ERRORS, CheckpointError, reason
 from ltu_jax.models.ltu import PART_TYPES, STACKS
 
 _FORMAT = "ltu_jax base"
@@ -47,11 +47,14 @@ class BaseInfo:
     parts: The parts that are there -> their sizes, the dataclasses of models/.
     origin: Lines that say where the weights came from.
     content_hash: SHA-256 over all names, dtypes, shapes and bytes.
+    checksums: Stored name -> its checksum (checksum.py); empty in a folder
+      that was made before there were any.
   """
 
   parts: dict[str, Any]
   origin: tuple[str, ...]
   content_hash: str
+  checksums: dict[str, str]
 
 
 def stored_name(path: str, layer: int | None = None) -> str:
@@ -111,6 +114,7 @@ class BaseWriter:
     self._pending: dict[str, np.ndarray] = {}
     self._pending_bytes = 0
     self._digests: dict[str, str] = {}
+    self._checksums: dict[str, str] = {}
     self._saving: ocp.AsyncResponse[None] | None = None
 
   def __enter__(self) -> "BaseWriter":
@@ -145,6 +149,7 @@ class BaseWriter:
       "parts": {k: dataclasses.asdict(v) for k, v in self._parts.items()},
       "origin": self._origin,
       "content_hash": tree_names.combined_hash(self._digests),
+      "checksums": self._checksums,
     }
     text = json.dumps(found, indent=2) + "\n"
     (self._work / "base.json").write_text(text, encoding="utf-8")
@@ -159,6 +164,7 @@ class BaseWriter:
     """Adds one array under its `stored_name`."""
     array = np.ascontiguousarray(array)
     self._digests[name] = tree_names.array_hash(name, array)
+    self._checksums[name] = checksum.of_array(array)
     self._pending[name] = array
     self._pending_bytes += array.nbytes
     if self._pending_bytes >= _FLUSH_BYTES:
@@ -227,7 +233,12 @@ def info(path: str | os.PathLike) -> BaseInfo:
     if found["format"] != _FORMAT or found["version"] != _VERSION:
       raise ValueError(f"it is {found['format']!r} {found['version']}")
     parts = {k: _part(k, v) for k, v in found["parts"].items()}
-    return BaseInfo(parts, tuple(found["origin"]), found["content_hash"])
+    return BaseInfo(
+      parts,
+      tuple(found["origin"]),
+      found["content_hash"],
+      dict(found.get("checksums", {})),
+    )
   except (FileNotFoundError, NotADirectoryError) as error:
     raise CheckpointError(
       f"{path}: there are no base weights (no base.json). They are made when a "
@@ -251,7 +262,7 @@ def stored_tree(path: pathlib.Path) -> Any:
   try:
     return ocp.metadata(path / "weights").metadata
   except READ_ERRORS as error:
-    raise _damaged(path, error) from error
+    raise damaged(path, error) from error
 
 
 def read_tree(path: pathlib.Path, tree: Any, partial: bool = False) -> Any:
@@ -265,12 +276,15 @@ def read_tree(path: pathlib.Path, tree: Any, partial: bool = False) -> Any:
         "state"
       ]
   except READ_ERRORS as error:
-    raise _damaged(path, error) from error
+    raise damaged(path, error) from error
 
 
-def _damaged(path: pathlib.Path, why: Exception) -> CheckpointError:
+def damaged(path: pathlib.Path, why: Exception | str) -> CheckpointError:
+  """The error for a base whose weights are not what was stored."""
   return CheckpointError(
-    f"{path}: the base weights are damaged ({reason(why)})."
+    f"{path}: the base weights are damaged ({reason(why)}). Make them again:"
+    " import them again, or if the run drew them, remove this folder and start"
+    " the run again."
   )
 
 

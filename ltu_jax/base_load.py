@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
-from ltu_jax import base, tree_names
+from ltu_jax import base, checksum, tree_names
 from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.models import quantized
 
@@ -42,22 +42,34 @@ def load(path: str | os.PathLike, target: Mapping[str, Any]) -> dict[str, Any]:
       shape; then every difference is listed.
   """
   path = pathlib.Path(path).absolute()
-  base.info(path)
+  checksums = base.info(path).checksums
   wanted = tree_names.leaves(target)
   stored = base.stored_tree(path)
   pieces = list(_pieces(wanted, tree_names.leaves(stored)))
   tree = base.nested({piece.name: piece.struct for piece in pieces})
-  rows = tree_names.differences(stored, tree)
+  rows = tree_names.differences(
+    tree_names.signatures(stored), tree_names.signatures(tree)
+  )
   if rows:
     raise CheckpointError(f"{path}: these are another model's weights:\n{rows}")
   loaded = _Loaded(wanted)
   for some in _batches(pieces):
     tree = base.nested({piece.name: piece.struct for piece in some})
     read = tree_names.leaves(base.read_tree(path, tree, partial=True))
+    _check(path, read, checksums)
     for piece in some:
       loaded.add(piece, read.pop(piece.name))
     loaded.wait()
   return base.nested({name: loaded.arrays[name] for name in wanted})
+
+
+def _check(
+  path: pathlib.Path, read: Mapping[str, jax.Array], sums: Mapping[str, str]
+) -> None:
+  """Raises CheckpointError if what was read is not what was stored."""
+  known = {name: array for name, array in read.items() if name in sums}
+  if wrong := checksum.different(sums, checksum.of_tree(known)):
+    raise base.damaged(path, f"{', '.join(wrong[:3])}: not the numbers stored")
 
 
 @dataclasses.dataclass(frozen=True)

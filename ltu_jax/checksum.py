@@ -2,8 +2,8 @@
 
 Each element's bits are mixed with its place in the array, and the mixed words
 are added up modulo 2^32. So a sharded array gives the same number on any mesh,
-computed where its shards lie, and NumPy gives it too. One changed element always
-changes the sum, as the mixing can be undone.
+computed where its shards lie, and NumPy gives it too. One changed element
+always changes the sum, as the mixing can be undone.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +36,8 @@ def of_tree(tree: Any) -> dict[str, str]:
     name (a/b/0/c) -> 16 hexadecimal digits.
   """
   flat = tree_names.leaves(tree)
-  sums = jax.device_get(_sums(flat))
+  # One array at a time: most have the shape of others, and compile once.
+  sums = jax.device_get({name: _sums(array) for name, array in flat.items()})
   return {name: _hexadecimal(pair) for name, pair in sums.items()}
 
 
@@ -62,12 +63,10 @@ def _hexadecimal(pair: Iterable[int]) -> str:
 
 
 @jax.jit
-def _sums(tree: dict[str, jax.Array]) -> dict[str, jax.Array]:
-  """Both sums of each array, uint32 [2]."""
-  return {
-    name: jnp.stack(_mix(_words(x), _places(x.shape), jnp))
-    for name, x in tree.items()
-  }
+def _sums(x: jax.Array) -> jax.Array:
+  """Both sums of an array, uint32 [2]."""
+  words = _words(x)
+  return jnp.stack(_mix(words, _places(words.shape), jnp))
 
 
 def _mix(words: Any, places: Any, xp: Any) -> list[Any]:
@@ -102,7 +101,8 @@ def _words(x: jax.Array) -> jax.Array:
 
 def _host_bits(x: np.ndarray) -> np.ndarray:
   """The bits of each element, of a NumPy array (ml_dtypes' kinds too)."""
-  if x.dtype == np.bool_ or np.issubdtype(x.dtype, np.integer):
+  narrow = x.dtype.itemsize < 8  # what JAX does not have is two words
+  if narrow and (x.dtype == np.bool_ or np.issubdtype(x.dtype, np.integer)):
     return x
-  bits = {1: np.uint8, 2: np.uint16, 4: np.uint32}[x.dtype.itemsize]
-  return np.ascontiguousarray(x).view(bits)
+  bits = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint32}
+  return np.ascontiguousarray(x).view(bits[x.dtype.itemsize])

@@ -178,6 +178,20 @@ def check_same(what: str, text: str) -> None:
     )
 
 
+def any_problem(problem: str) -> str:
+  """The first problem that any process has, so that all act alike.
+
+  Args:
+    problem: This process's, in a few words; "" for none.
+  """
+  if jax.process_count() == 1:
+    return problem
+  told = enumerate(
+    _gather(problem.encode()[:_TOLD_BYTES].decode(errors="ignore"))
+  )
+  return next((f"process {i}: {text}" for i, text in told if text), "")
+
+
 def barrier(reason: str) -> None:
   """Waits until all processes are here; `reason` is the same in all."""
   if jax.process_count() > 1:

@@ -33,26 +33,31 @@ def leaves(tree: Any) -> dict[str, Any]:
   }
 
 
-def _signature(leaf: Any) -> str:
+def signature(leaf: Any) -> str:
   """Writes dtype and shape, as float32[2,3]; keys as the integers they hold."""
   if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
     leaf = jax.eval_shape(jax.random.key_data, leaf)
   return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
 
 
-def differences(saved: Any, wanted: Any, partial: bool = False) -> str:
+def signatures(tree: Any) -> dict[str, str]:
+  """Maps names to signatures, of a tree or of Orbax's metadata of one."""
+  return {name: signature(leaf) for name, leaf in leaves(tree).items()}
+
+
+def differences(
+  have: Mapping[str, str], want: Mapping[str, str], partial: bool = False
+) -> str:
   """Compares names, dtypes and shapes of two trees.
 
   Args:
-    saved: Orbax's metadata tree.
-    wanted: Tree of jax.ShapeDtypeStruct.
-    partial: Names that are only in `saved` are no difference.
+    have: The `signatures` of what was saved.
+    want: Those of what is wanted.
+    partial: Names that are only in `have` are no difference.
 
   Returns:
     A table with a line for each difference; "" if there is none.
   """
-  have = {name: _signature(leaf) for name, leaf in leaves(saved).items()}
-  want = {name: _signature(leaf) for name, leaf in leaves(wanted).items()}
   names = sorted(want if partial else have.keys() | want.keys())
   rows = [
     (name, have.get(name, "missing"), want.get(name, "missing"))

@@ -61,7 +61,7 @@ def workdir(tmp_path_factory):
       "rng": jax.random.key(0),
     }
     with Checkpoints(folder.checkpoints(stage)) as saved:
-      saved.save(7, state, None, force=True)
+      saved.save(7, state, None)
   return folder.root
 
 

@@ -192,3 +192,25 @@ def test_errors(tmp_path):
     os.truncate(data, 3)
   with pytest.raises(CheckpointError, match="base weights are damaged"):
     base_load.load(path, target(cfg, on, ["llama"]))
+
+
+def test_a_changed_number_is_found(saved, tmp_path):
+  """The files are right, and one number is not what was stored."""
+  path, params = saved
+  cfg = config()
+  other = jax.tree.map(lambda x: x, params)
+  name, struct = next(iter(tree_names.leaves(other["projector"]).items()))
+  changed = np.array(struct)
+  changed.flat[0] += 1
+  other["projector"] = base.nested(
+    tree_names.leaves(other["projector"]) | {name: changed}
+  )
+  copy = tmp_path / "base"
+  base.save(copy, other, parts(cfg), ["random"])
+  (copy / "base.json").write_bytes((path / "base.json").read_bytes())
+  words = (
+    f"weights are damaged .projector/{name}: not the numbers stored.*again"
+  )
+  with pytest.raises(CheckpointError, match=words):
+    base_load.load(copy, target(cfg, mesh(fsdp=2)))
+  base_load.load(path, target(cfg, mesh(fsdp=2)))

@@ -73,7 +73,7 @@ def test_import_train_export(tmp_path, capsys):
   compare_history(history)
   (stage,) = config_lib.stages(folder.read_config())
   with Checkpoints(folder.checkpoints(stage)) as saved:
-    saved.save(20, to_pure(state), None, force=True)
+    saved.save(20, to_pure(state), None)
 
   out = tmp_path / "out.safetensors"
   command = ["export", f"--workdir={folder.root}", "--format=ltu"]

@@ -1,0 +1,44 @@
+"""Damaged checkpoints are moved out of the way, never removed."""
+
+import itertools
+import pathlib
+
+import jax
+
+from ltu_jax import processes
+from ltu_jax.checkpoint_step import DamageError, read_seal
+
+
+def unsealed(directory: pathlib.Path) -> dict[str, str]:
+  """What has the name of a step but is no whole checkpoint, and why.
+
+  Raises:
+    CheckpointError: One cannot be read by this user.
+  """
+  found = {}
+  for path in sorted(directory.iterdir()):
+    if path.name.isdigit():
+      try:
+        read_seal(path)
+      except DamageError as error:
+        found[path.name] = error.why
+  processes.barrier(f"looked at {directory}")  # before anything is moved
+  return found
+
+
+def move(source: pathlib.Path) -> pathlib.Path:
+  """Renames DIRECTORY/STEP to damaged-STEP, or to damaged-STEP.2 and so on.
+
+  To be called by all processes.
+  """
+  taken = {path.name for path in source.parent.iterdir()}
+  name = f"damaged-{source.name}"
+  later = (f"{name}.{i}" for i in itertools.count(2))
+  target = source.with_name(
+    next(n for n in itertools.chain([name], later) if n not in taken)
+  )
+  processes.barrier(f"found {target}")
+  if jax.process_index() == 0:
+    source.rename(target)
+  processes.barrier(f"moved {target}")
+  return target
