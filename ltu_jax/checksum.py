@@ -36,9 +36,9 @@ def of_tree(tree: Any) -> dict[str, str]:
     name (a/b/0/c) -> 16 hexadecimal digits.
   """
   flat = tree_names.leaves(tree)
-  # One array at a time: most have the shape of others, and compile once.
-  sums = jax.device_get({name: _sums(array) for name, array in flat.items()})
-  return {name: _hexadecimal(pair) for name, pair in sums.items()}
+  # One array at a time: most have the shape of others, so little is compiled;
+  # and each is waited for, as the CPU's devices cannot sum many at once.
+  return {name: _hexadecimal(np.asarray(_sums(x))) for name, x in flat.items()}
 
 
 def of_array(array: np.ndarray) -> str:
