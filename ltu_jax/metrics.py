@@ -6,7 +6,6 @@ EventFileWriter import TensorFlow where it is installed, and training must not.
 """
 
 import contextlib
-import json
 import math
 import os
 import pathlib
@@ -19,9 +18,7 @@ from typing import TextIO
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-
-class MetricsError(ValueError):
-  """A metric that is no number, or a metrics file that cannot be read."""
+from ltu_jax.metrics_file import MetricsError, MetricsFile
 
 
 class Metrics:
@@ -36,17 +33,13 @@ class Metrics:
     self,
     workdir: str | os.PathLike,
     *,
-    resume: tuple[int, int] = (0, 0),
     enabled: bool = True,
     stream: TextIO | None = None,
   ):
-    """Opens the files; lines of steps that will be run again are dropped.
+    """Opens the files.
 
     Args:
       workdir: The run's folder; made if absent.
-      resume: (stage, step) that the run goes on from, in which `step` counts
-        finished steps of the stage. Lines after it are dropped: those of a
-        later stage, or of this stage and a later step. (0, 0) drops all.
       enabled: False writes nothing: for all processes but the first.
       stream: Where progress lines go; None is standard output.
 
@@ -55,15 +48,26 @@ class Metrics:
     """
     self._stream = stream or sys.stdout
     self._enabled = enabled
-    self._resume = tuple(resume)
     self._board = pathlib.Path(workdir) / "tensorboard"
     self._events: dict[int, RecordWriter] = {}
-    if not enabled:
-      return
-    path = pathlib.Path(workdir) / "metrics.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _drop_later(path, self._resume)
-    self._lines = path.open("a", encoding="utf-8")
+    self._first: dict[int, int] = {}
+    if enabled:
+      pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)
+      self._file = MetricsFile(pathlib.Path(workdir) / "metrics.jsonl")
+
+  def begin(self, stage: int, done: int) -> None:
+    """Begins a stage, or goes on with it: what will be made again is dropped.
+
+    Args:
+      stage: Number of the stage.
+      done: Its finished steps; its lines after them are dropped.
+
+    Raises:
+      MetricsError: metrics.jsonl cannot be written.
+    """
+    if self._enabled:
+      self._file.drop_later(stage, done)
+      self._first[stage] = done + 1
 
   def __enter__(self) -> "Metrics":
     """Returns itself; leaving the block closes the files."""
@@ -74,7 +78,9 @@ class Metrics:
     self.close()
 
   def write(self, stage: int, step: int, values: Mapping[str, float]) -> None:
-    """Writes the metrics of one step to both files, at once on disk.
+    """Writes the metrics of one step to both files.
+
+    What does not fit on a full disk waits for the next call.
 
     Args:
       stage: Number of the stage.
@@ -90,17 +96,22 @@ class Metrics:
     values = {name: _number(name, value) for name, value in values.items()}
     line = {"stage": stage, "step": step}
     line |= {k: v if math.isfinite(v) else None for k, v in values.items()}
-    self._lines.write(json.dumps(line, allow_nan=False) + "\n")
-    self._lines.flush()
-    summary = summary_pb2.Summary(
-      value=[
-        summary_pb2.Summary.Value(tag=name, simple_value=value)
-        for name, value in values.items()
-      ]
-    )
-    events = self._events.get(stage) or self._open_events(stage)
-    _write_event(events, step=step, summary=summary)
-    events.flush()
+    self._file.append(line)
+    try:
+      self._write_events(stage, step, values)
+    except OSError:
+      # A record that is torn ends its file; the next step begins another. The
+      # picture lacks a step then, metrics.jsonl does not.
+      self._events.pop(stage, None)
+      self._first[stage] = step + 1
+
+  def flush(self) -> str:
+    """Puts all lines on the disk; to be called before a checkpoint is.
+
+    Returns:
+      Why they are not all there; "" if they are.
+    """
+    return self._file.flush(sync=True) if self._enabled else ""
 
   def progress(
     self, stage: int, step: int, num_steps: int, values: Mapping[str, float]
@@ -117,10 +128,26 @@ class Metrics:
     """Closes the files."""
     if not self._enabled:
       return
-    self._lines.close()
+    if problem := self._file.close():
+      print(f"{problem}; lines are lost", file=sys.stderr, flush=True)
     for events in self._events.values():
-      events.close()
+      with contextlib.suppress(OSError):
+        events.close()
     self._events.clear()
+
+  def _write_events(
+    self, stage: int, step: int, values: Mapping[str, float]
+  ) -> None:
+    """Writes a step for TensorBoard."""
+    events = self._events.get(stage) or self._open_events(stage)
+    summary = summary_pb2.Summary(
+      value=[
+        summary_pb2.Summary.Value(tag=name, simple_value=value)
+        for name, value in values.items()
+      ]
+    )
+    _write_event(events, step=step, summary=summary)
+    events.flush()
 
   def _open_events(self, stage: int) -> RecordWriter:
     """Starts an event file; TensorBoard drops what it overlaps."""
@@ -130,11 +157,9 @@ class Metrics:
     name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}"
     events = RecordWriter((folder / name).open("wb"))
     _write_event(events, file_version="brain.Event:2")
-    started, step = self._resume
     # Steps from this one on in older files of this stage are dropped.
-    first = step + 1 if stage == started else 0
     start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-    _write_event(events, step=first, session_log=start)
+    _write_event(events, step=self._first.get(stage, 0), session_log=start)
     self._events[stage] = events
     return events
 
@@ -237,31 +262,6 @@ def _number(name: str, value: object) -> int | float:
   if not isinstance(value, int | float):
     raise MetricsError(f"metric {name!r} is {value!r}, which is no number.")
   return value
-
-
-def _drop_later(path: pathlib.Path, resume: tuple[int, int]) -> None:
-  """Rewrites a metrics file without the lines after (stage, step)."""
-  if not path.exists():
-    return
-  kept = []
-  lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-  for number, line in enumerate(lines, 1):
-    # A killed run may leave a part of its last line.
-    if not line.endswith("\n"):
-      break
-    try:
-      values = json.loads(line)
-      position = (values["stage"], values["step"])
-    except (ValueError, KeyError, TypeError) as error:
-      raise MetricsError(
-        f"{path}: line {number} is no metrics line. Move this file away, or "
-        "choose another workdir."
-      ) from error
-    if position <= resume:
-      kept.append(line)
-  fresh = path.with_suffix(".tmp")
-  fresh.write_text("".join(kept), encoding="utf-8")
-  fresh.replace(path)
 
 
 def _write_event(events: RecordWriter, **fields: object) -> None:

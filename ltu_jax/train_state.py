@@ -14,7 +14,7 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ltu_jax import optim
+from ltu_jax import guard, optim
 from ltu_jax.models.ltu import (
   PART_TYPES,
   LtuConfig,
@@ -25,7 +25,8 @@ from ltu_jax.models.ltu import (
 from ltu_jax.sharding import abstract_with_sharding, path_name, shardings
 
 TrainState = dict[str, Any]
-"""{"trainable": nnx.State, "opt": optax state, "step": int32, "rng": key}."""
+"""{"trainable": nnx.State, "opt": optax state, "step": int32, "rng": key,
+"guard": what guard.py remembers}."""
 
 
 class PartitionError(ValueError):
@@ -133,6 +134,7 @@ def new_state(trainable: nnx.State, rng: jax.Array, mesh: Mesh) -> TrainState:
     "step": jax.device_put(jnp.int32(0), everywhere),
     # device_put takes no key to the devices of other processes.
     "rng": jax.jit(lambda key: key, out_shardings=everywhere)(rng),
+    "guard": jax.device_put(guard.start(), everywhere),
   }
 
 
@@ -159,4 +161,7 @@ def abstract_state(trainable: nnx.State, mesh: Mesh) -> TrainState:
     "opt": opt,
     "step": jax.ShapeDtypeStruct((), jnp.int32, sharding=everywhere),
     "rng": struct(key, everywhere),
+    "guard": jax.tree.map(
+      lambda x: struct(x, everywhere), jax.eval_shape(guard.start)
+    ),
   }

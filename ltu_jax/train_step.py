@@ -13,12 +13,19 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ltu_jax import cross_entropy, optim
 from ltu_jax.audio.augment import Augment
 from ltu_jax.audio.fbank import log_mel
+from ltu_jax.guard import Guard, choose
 from ltu_jax.models.ltu import LTU
 from ltu_jax.sharding import micro_batch_sharding, shardings
 from ltu_jax.train_state import TrainState, abstract_state
 
 Batch = Mapping[str, jax.Array]
 """ARCHITECTURE's batch; see README "The batch"."""
+
+NOTES = ("stop", "save_failed")
+"""What one host has to tell all, float32 [A, B], the same in all of its rows.
+
+It rides on the batch, so that all learn it at the same step, with the step's
+metrics, and no word more has to be exchanged."""
 
 
 def features(
@@ -160,6 +167,7 @@ def make_train_step(
   dropout: bool = True,
   augment: Augment | None = None,
   loss_chunk: int = 0,
+  guard: Guard | None = None,
 ) -> Callable:
   """Compiles the step for these shapes and this mesh.
 
@@ -173,15 +181,17 @@ def make_train_step(
     dropout: whether adapters drop their inputs and clips are augmented.
     augment: how clips are augmented; None for not at all.
     loss_chunk: see `loss_sum`.
+    guard: which updates are not made; by default, those that are not finite.
 
   Returns:
     step(state, frozen, batch, schedule) -> (state, metrics), donating the
     state; batch leaves are [A, B, ...]; metrics are float32 scalars: loss,
     grad_norm (before clipping), learning_rate, targets, skipped (rows that are
-    padding alone, over all hosts). `step.lower` takes shapes in place of
-    arrays, for compilation without a device.
+    padding alone, over all hosts), not_finite and not_updated (1 or 0), and the
+    highest over all hosts of each of NOTES that is in the batch. `step.lower`
+    takes shapes in place of arrays, for compilation without a device.
   """
-  tx = optim.adam()
+  tx, judge = optim.adam(), guard or Guard()
 
   def step(
     state: TrainState, frozen: nnx.State, batch: Batch, schedule: optim.Schedule
@@ -200,13 +210,16 @@ def make_train_step(
     grads, norm = optim.clip_by_norm(grads, max_grad_norm)
     rate = schedule(state["step"])
     direction, opt = tx.update(grads, state["opt"], state["trainable"])
+    trainable = jax.tree.map(
+      lambda p, d: p - rate.astype(p.dtype) * d, state["trainable"], direction
+    )
+    finite, good, memory = judge(state["guard"], loss, norm)
     new = {
-      "trainable": jax.tree.map(
-        lambda p, d: p - rate.astype(p.dtype) * d, state["trainable"], direction
-      ),
-      "opt": opt,
+      "trainable": choose(good, trainable, state["trainable"]),
+      "opt": choose(good, opt, state["opt"]),
       "step": state["step"] + 1,
       "rng": state["rng"],
+      "guard": memory,
     }
     metrics = {
       "loss": loss,
@@ -214,7 +227,10 @@ def make_train_step(
       "learning_rate": rate,
       "targets": targets,
       "skipped": _count_padding_rows(batch["segment_ids"]),
+      "not_finite": 1.0 - finite.astype(jnp.float32),
+      "not_updated": 1.0 - good.astype(jnp.float32),
     }
+    metrics |= {note: jnp.max(batch[note]) for note in NOTES if note in batch}
     return new, metrics
 
   state_sharding = shardings(abstract_state(trainable, mesh))

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 import types
@@ -41,9 +42,17 @@ def scalars(monkeypatch):
 
 def run(workdir, resume, steps):
   """Writes loss = 100 * stage + step for (stage, step)."""
-  with metrics.Metrics(workdir, resume=resume) as writer:
-    for stage, step in steps:
-      writer.write(stage, step, {"loss": 100 * stage + step})
+  stage, done = resume
+  with metrics.Metrics(workdir) as writer:
+    for number, step in steps:
+      if number >= stage:
+        writer.begin(number, done if number == stage else 0)
+        stage = number + 1
+      writer.write(number, step, {"loss": 100 * number + step})
+
+
+def places(workdir):
+  return [(x["stage"], x["step"]) for x in lines(workdir)]
 
 
 def test_both_files(tmp_path, scalars):
@@ -89,12 +98,36 @@ def test_resume_in_the_middle_of_a_stage(tmp_path, scalars):
   assert [s for s, _ in scalars(board / "stage3", "loss")] == [10]
 
 
-def test_resume_in_an_earlier_stage_drops_the_later(tmp_path):
-  run(tmp_path, (0, 0), [(1, 10), (2, 10), (2, 20)])
-  run(tmp_path, (1, 10), [])
-  assert [(x["stage"], x["step"]) for x in lines(tmp_path)] == [(1, 10)]
-  run(tmp_path, (0, 0), [])
-  assert lines(tmp_path) == []
+def test_an_earlier_stage_gone_on_with_keeps_the_later(tmp_path):
+  """Its last checkpoint was damaged; the later stages are whole."""
+  run(tmp_path, (0, 0), [(1, 10), (1, 20), (2, 10), (2, 20)])
+  whole = (tmp_path / "metrics.jsonl").read_bytes()
+  with metrics.Metrics(tmp_path) as writer:
+    writer.begin(1, 10)
+    assert places(tmp_path) == [(1, 10), (2, 10), (2, 20)]
+    writer.write(1, 20, {"loss": 120})
+  assert (tmp_path / "metrics.jsonl").read_bytes() == whole
+
+
+def test_a_full_disk_loses_no_line(tmp_path):
+  limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+  with metrics.Metrics(tmp_path) as writer:
+    writer.begin(1, 0)
+    for step in range(1, 4):
+      writer.write(1, step, {"loss": step})
+    size = (tmp_path / "metrics.jsonl").stat().st_size
+    try:
+      # The next line fits in part.
+      resource.setrlimit(resource.RLIMIT_FSIZE, (size + 9, limits[1]))
+      for step in range(4, 7):
+        writer.write(1, step, {"loss": step})
+      assert "metrics.jsonl: File too large" in writer.flush()
+    finally:
+      resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert writer.flush() == ""
+    assert places(tmp_path) == [(1, step) for step in range(1, 7)]
+    writer.write(1, 7, {"loss": 7})
+  assert places(tmp_path) == [(1, step) for step in range(1, 8)]
 
 
 def test_a_torn_last_line_is_dropped(tmp_path):
@@ -104,7 +137,13 @@ def test_a_torn_last_line_is_dropped(tmp_path):
   assert [x["step"] for x in lines(tmp_path)] == [10, 20]
 
 
-@pytest.mark.parametrize("text", ["hello\n", '{"step": 1}\n', "[1, 2]\n"])
+@pytest.mark.parametrize(
+  "text",
+  [
+    *("hello\n", '{"step": 1}\n', "[1, 2]\n", "[" * 100_000 + "\n"),
+    *('{"stage": "1", "step": 2}\n', "\xff\n"),
+  ],
+)
 def test_a_foreign_file_is_left_alone(tmp_path, text):
   path = tmp_path / "metrics.jsonl"
   path.write_text(text)

@@ -1,0 +1,137 @@
+"""WORKDIR/metrics.jsonl: one line a step, none missing, none twice.
+
+What a killed run left half written is taken off, lines of steps that will be
+made again are dropped, and what does not fit on a full disk waits in memory.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+
+class MetricsError(ValueError):
+  """A metric that is no number, or a metrics file that cannot be read."""
+
+
+class MetricsFile:
+  """The file, open for writing by one process."""
+
+  def __init__(self, path: str | os.PathLike):
+    """Opens the file or makes it; a torn last line is taken off.
+
+    Raises:
+      MetricsError: It is there but is not ours, or cannot be written.
+    """
+    self._path = pathlib.Path(path)
+    self._pending = b""
+    self._lines = _read(self._path)
+    try:
+      self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o666)
+      os.ftruncate(self._file, sum(len(text) for _, text in self._lines))
+    except OSError as error:
+      raise MetricsError(
+        f"{self._path}: cannot be written ({error.strerror})"
+      ) from error
+    self._end = os.fstat(self._file).st_size
+
+  def drop_later(self, stage: int, step: int) -> None:
+    """Drops the lines of a stage after a step, which will be made again.
+
+    What stays is put in order: a stage may be gone on with after later ones
+    have ended, where its last checkpoint was damaged.
+
+    Raises:
+      MetricsError: The file cannot be written again.
+    """
+    kept = [
+      (place, text)
+      for place, text in self._lines
+      if place[0] != stage or place[1] <= step
+    ]
+    kept.sort(key=lambda line: line[0])
+    if kept == self._lines and not self._pending:
+      return
+    fresh = self._path.with_suffix(".tmp")
+    try:
+      fresh.write_bytes(b"".join(text for _, text in kept))
+      fresh.replace(self._path)
+    except OSError as error:
+      raise MetricsError(
+        f"{self._path}: cannot be written ({error.strerror})"
+      ) from error
+    os.close(self._file)
+    self._lines, self._pending = kept, b""
+    self._file = os.open(self._path, os.O_WRONLY)
+    self._end = os.fstat(self._file).st_size
+
+  def append(self, line: Mapping[str, Any]) -> str:
+    """Adds a line, at once on the file system where it has room.
+
+    Args:
+      line: JSON values, with "stage" and "step".
+
+    Returns:
+      As `flush`.
+    """
+    text = (json.dumps(line, allow_nan=False) + "\n").encode()
+    self._lines.append(((line["stage"], line["step"]), text))
+    self._pending += text
+    return self.flush()
+
+  def flush(self, sync: bool = False) -> str:
+    """Writes what waits.
+
+    Args:
+      sync: Whether to wait until it is on the disk.
+
+    Returns:
+      Why not all is written; "" if it is.
+    """
+    try:
+      while self._pending:
+        done = os.pwrite(self._file, self._pending, self._end)
+        self._end += done
+        self._pending = self._pending[done:]
+      if sync:
+        os.fsync(self._file)
+    except OSError as error:
+      return f"{self._path}: {error.strerror}"
+    return ""
+
+  def close(self) -> str:
+    """Writes what waits and closes; returns as `flush`.
+
+    Where a stage was gone on with after later ones, lines are put in order.
+    """
+    problem = self.flush()
+    places = [place for place, _ in self._lines]
+    if not problem and places != sorted(places):
+      with contextlib.suppress(MetricsError):  # the lines are there, unordered
+        self.drop_later(-1, 0)
+    os.close(self._file)
+    return problem
+
+
+def _read(path: pathlib.Path) -> list[tuple[tuple[int, int], bytes]]:
+  """The whole lines with their (stage, step)."""
+  if not path.exists():
+    return []
+  found = []
+  for number, text in enumerate(path.read_bytes().splitlines(keepends=True), 1):
+    if not text.endswith(b"\n"):
+      break
+    try:
+      line = json.loads(text)
+      place = (line["stage"], line["step"])
+      if not all(isinstance(part, int) for part in place):
+        raise ValueError(place)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+      raise MetricsError(
+        f"{path}: line {number} is no metrics line. Move this file away, or "
+        "choose another workdir."
+      ) from error
+    found.append((place, text))
+  return found
