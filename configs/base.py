@@ -9,6 +9,7 @@ import ml_collections
 from ltu_jax import config as config_lib
 from ltu_jax import curriculum
 from ltu_jax.audio.augment import Augment
+from ltu_jax.guard import Guard
 from ltu_jax.models.ltu import LtuConfig
 
 
@@ -90,8 +91,20 @@ def get_config() -> ml_collections.ConfigDict:
   # Steps between progress lines, and between checkpoints.
   config.log_every = 10
   config.checkpoint_every = 500
-  # Checkpoints of a stage that are kept.
+  # Checkpoints of a stage that are kept: the latest; those at multiples of so
+  # many steps, 0 for none; and those where a metric's mean since the checkpoint
+  # before is lowest, 0 for none.
   config.keep_checkpoints = 2
+  config.keep_every = 0
+  config.keep_best = 0
+  config.keep_best_metric = "loss"
+  # Which updates are not made; the fields are documented at guard.Guard.
+  config.guard = config_lib.fields(Guard())
+  config.debug = {
+    # WORKDIR/bad_batches/FILE.json of a batch whose update was skipped: it is
+    # looked at again, row by row, in place of training.
+    "replay": "",
+  }
   config.eval = {
     # Held-out questions of a kind asked at the end of a stage; 0 for none.
     "stage_items": 64,

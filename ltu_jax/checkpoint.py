@@ -9,26 +9,19 @@ told by its seal (checkpoint_seal.py), and the step before takes its place.
 import json
 import os
 import pathlib
-import shutil
-import sys
-import time
 from collections.abc import Mapping
 from typing import Any
-
-import jax
-from orbax.checkpoint import v1 as ocp
 
 from ltu_jax import checkpoint_aside, processes
 from ltu_jax.checkpoint_keep import Keep
 from ltu_jax.checkpoint_position import Position
-from ltu_jax.checkpoint_seal import Seal, sealed
+from ltu_jax.checkpoint_save import Saves, tell
+from ltu_jax.checkpoint_seal import Seal
 from ltu_jax.checkpoint_step import (
   CheckpointError,
   DamageError,
-  check_state,
   load,
   read_seal,
-  reason,
 )
 
 _NO_CHECKPOINT = (
@@ -36,18 +29,8 @@ _NO_CHECKPOINT = (
   "this workdir to make one, or name the folder of a trained run."
 )
 
-_SAVE_ERRORS = (ValueError, OSError, jax.errors.JaxRuntimeError)
-"""What Orbax raises where a step cannot be written: TensorStore's words are a
-ValueError, and a process that waits in vain for another gets JAX's error."""
 
-_MOST_STEPS_BETWEEN_TRIES = 64
-"""A save that failed is tried again after 1, 2, 4, ... steps, at most this."""
-
-_PAUSES = (1, 2, 4, 8, 16)
-"""Seconds before each new try of a save that training waits for."""
-
-
-class Checkpoints:
+class Checkpoints(Saves):
   """The checkpoints of one stage of a run: DIRECTORY/STEP, written async.
 
   A state is a dict {"trainable": nested dict of arrays with str keys, "opt":
@@ -82,155 +65,14 @@ class Checkpoints:
       CheckpointError: read_only, and there is no such folder; or the folder
         cannot be made or read.
     """
-    self._directory = pathlib.Path(directory).absolute()
-    self._metadata = dict(metadata or {})
-    self._save_every, self._read_only = save_every, read_only
-    self._saving: int | None = None
-    self._problem = ""  # why the save that is going on has failed, if known
-    self._failures, self._pause = 0, 0
-    if read_only and not self._directory.is_dir():
-      raise CheckpointError(_NO_CHECKPOINT.format(self._directory))
-    try:
-      self._checkpointer = ocp.training.Checkpointer(
-        self._directory,
-        preservation_policy=(keep or Keep()).policy(),
-        cleanup_tmp_directories=not read_only,
-      )
-    except OSError as error:
-      raise CheckpointError(
-        f"{self._directory}: this folder of checkpoints cannot be used"
-        f" ({reason(error)})"
-      ) from error
+    self._read_only = read_only
+    if read_only and not pathlib.Path(directory).is_dir():
+      folder = pathlib.Path(directory).absolute()
+      raise CheckpointError(_NO_CHECKPOINT.format(folder))
+    super().__init__(directory, keep, save_every, metadata, read_only)
     if not read_only:
       for name, why in checkpoint_aside.unsealed(self._directory).items():
         self._set_aside(name, why)
-
-  def __enter__(self) -> "Checkpoints":
-    """Returns itself; leaving the block waits for unfinished saves."""
-    return self
-
-  def __exit__(self, *_: object) -> None:
-    """Closes."""
-    self.close()
-
-  def due(self, step: int) -> bool:
-    """Whether to save now: at the interval, or as a save failed before.
-
-    To be called once a step.
-
-    Args:
-      step: Number of finished optimizer steps. Step 0 is not due: it can be
-        made again from the config.
-    """
-    if self._failures:
-      self._pause -= 1
-      return self._pause <= 0
-    return bool(step and self._save_every and step % self._save_every == 0)
-
-  def save(
-    self,
-    step: int,
-    state: Mapping[str, Any],
-    iterator: Any,
-    metadata: Mapping[str, Any] | None = None,
-    metrics: Mapping[str, float] | None = None,
-  ) -> bool:
-    """Starts to save a step, and returns before it is written.
-
-    The arrays are copied first, so the caller may donate them at once. A step
-    that is already there is left as it is. A save that fails is told by
-    `has_failed` later, and ends no older step.
-
-    Args:
-      step: Number of finished optimizer steps.
-      state: As in the class's docstring.
-      iterator: The grain iterator; its position is saved. None: no position.
-      metadata: JSON values for this step; they go over the ones of all steps.
-      metrics: What `keep` chooses the best by.
-
-    Returns:
-      Whether a save was started.
-
-    Raises:
-      CheckpointError: A key of the trainable weights is not a str, or a leaf
-        of the state is no array.
-    """
-    self.settle()
-    if step in self._steps():
-      return False
-    check_state(state)
-    items, position = {"state": dict(state)}, None
-    if iterator is not None:
-      position = json.dumps(iterator.get_state(), indent=4)
-      items["data"] = Position(position)
-    custom = {**self._metadata, **(metadata or {}), "step": step}
-    custom = sealed(custom, items["state"], position)
-    self._saving = step
-    try:
-      self._checkpointer.save_checkpointables_async(
-        step,
-        items,
-        force=True,
-        metrics=dict(metrics) if metrics else None,
-        custom_metadata=custom,
-      )
-    except _SAVE_ERRORS as error:
-      self._problem = reason(error)
-    return True
-
-  def has_failed(self) -> bool:
-    """Whether this process knows that the save that was started has failed.
-
-    Does not wait. Then `settle` is to be called by all processes.
-    """
-    if self._saving is None or self._checkpointer.is_saving_in_progress():
-      return bool(self._problem)
-    self._problem = self._problem or self._wait()
-    return bool(self._problem)
-
-  def settle(self) -> bool:
-    """Waits until a started save is written, or has failed in any process.
-
-    A failure is told in one line; what it left is removed, and `due` asks for
-    another save.
-
-    Returns:
-      Whether all that was started is safe.
-    """
-    if self._saving is None:
-      return True
-    problem = processes.any_problem(self._problem or self._wait())
-    step, self._saving, self._problem = self._saving, None, ""
-    if not problem:
-      self._failures = 0
-      return True
-    self._sweep(step)
-    self._pause = min(2**self._failures, _MOST_STEPS_BETWEEN_TRIES)
-    self._failures += 1
-    safe = ", ".join(map(str, self._steps())) or "none"
-    _tell(
-      f"{self._directory / str(step)}: this checkpoint could not be saved"
-      f" ({problem}). Steps that are safe: {safe}."
-    )
-    return False
-
-  def finish(self, step: int, state: Mapping[str, Any], iterator: Any) -> None:
-    """Saves a step and waits until it is safe, with several tries.
-
-    Raises:
-      CheckpointError: It cannot be saved.
-    """
-    for pause in (*_PAUSES, 0):
-      self.save(step, state, iterator)
-      if self.settle() and step in self._steps():
-        return
-      time.sleep(pause)
-    safe = self._steps()
-    raise CheckpointError(
-      f"{self._directory / str(step)}: could not be saved in"
-      f" {len(_PAUSES) + 1} tries. Make room, or mend the disk; started again,"
-      f" the run goes on from step {safe[-1] if safe else 0}."
-    )
 
   def latest_step(self) -> int | None:
     """Returns the latest finished step, None if there is none."""
@@ -252,29 +94,36 @@ class Checkpoints:
     return read_seal(self._folder(step)).metadata
 
   def restore(
-    self, abstract_state: Mapping[str, Any], iterator: Any
+    self,
+    abstract_state: Mapping[str, Any],
+    iterator: Any,
+    step: int | None = None,
   ) -> tuple[dict[str, Any], Any, dict[str, Any]] | None:
-    """Loads everything of the latest whole step, to go on where it stopped.
+    """Loads everything of a step, to go on where it stopped.
 
-    A damaged step is moved aside, to damaged-STEP, and told.
+    A damaged latest step is moved aside, to damaged-STEP, and told.
 
     Args:
       abstract_state: The state's structure as jax.ShapeDtypeStruct with
         shardings, which may be of another mesh than the saved one's.
       iterator: A new grain iterator over the same data; it is moved to the
         saved position. None: the position is not read.
+      step: Which step; None is the latest whole one.
 
     Returns:
       The state, the iterator, the metadata; None if no step is whole.
 
     Raises:
       CheckpointError: Another structure, dtype or shape; then every difference
-        is listed.
+        is listed. Or the given step is not there, or damaged.
     """
     items = {"state": dict(abstract_state)}
     if iterator is not None:
       items["data"] = Position()
-    found = self._latest_whole(items)
+    if step is not None:
+      found = (step, *load(self._folder(step), items))
+    else:
+      found = self._latest_whole(items)
     if found is None:
       return None
     _, loaded, seal = found
@@ -324,20 +173,6 @@ class Checkpoints:
     loaded, _ = load(self._folder(step), items, partial=True)
     return loaded["state"]["trainable"]
 
-  def close(self) -> None:
-    """Waits, then frees the threads; the object is of no use after it."""
-    if self._saving is not None and (problem := self._problem or self._wait()):
-      _tell(
-        f"{self._directory / str(self._saving)}: this checkpoint could not be"
-        f" saved ({problem})."
-      )
-    self._checkpointer.close()
-
-  def _steps(self) -> list[int]:
-    """Finished steps in order; one that is being written is none."""
-    steps = [c.step for c in self._checkpointer.checkpoints]
-    return [step for step in steps if step != self._saving]
-
   def _folder(self, step: int | None) -> pathlib.Path:
     """The folder of an existing step; None is the latest."""
     self.settle()
@@ -375,26 +210,4 @@ class Checkpoints:
       target = checkpoint_aside.move(source)
       self._checkpointer.reload()
       words += f"it was moved to {target.name}, and "
-    _tell(f"{words}the step before is used.")
-
-  def _wait(self) -> str:
-    """Waits for the save; returns why it failed, if it did."""
-    try:
-      self._checkpointer.wait()
-    except _SAVE_ERRORS as error:
-      return reason(error)
-    return ""
-
-  def _sweep(self, step: int) -> None:
-    """Removes what a failed save left, which may be what fills the disk."""
-    if jax.process_index() == 0:
-      for path in self._directory.glob(f"{step}.orbax-checkpoint-tmp*"):
-        shutil.rmtree(path, ignore_errors=True)
-    processes.barrier(f"swept {self._directory / str(step)}")
-    self._checkpointer.reload()  # it forgets steps that it meant to remove
-
-
-def _tell(text: str) -> None:
-  """Says something once."""
-  if jax.process_index() == 0:
-    print(text, file=sys.stderr, flush=True)
+    tell(f"{words}the step before is used.")

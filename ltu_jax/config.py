@@ -8,6 +8,7 @@ import ml_collections
 
 from ltu_jax.audio.augment import Augment
 from ltu_jax.curriculum import Stage
+from ltu_jax.guard import Guard
 from ltu_jax.models.ltu import PART_TYPES, LtuConfig
 
 
@@ -90,6 +91,15 @@ def augment(config: Mapping) -> Augment:
     ConfigError: unknown fields.
   """
   return _make(Augment, dict(config["augment"]), "augment")
+
+
+def guard(config: Mapping) -> Guard:
+  """Makes the guard of the updates from `config.guard`.
+
+  Raises:
+    ConfigError: unknown fields.
+  """
+  return _make(Guard, dict(config["guard"]), "guard")
 
 
 def stages(config: Mapping) -> tuple[Stage, ...]:

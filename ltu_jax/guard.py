@@ -23,10 +23,12 @@ class Guard:
     spike_factor: A loss above so many times the running mean is a spike; 0 for
       no such check.
     spike_after: Updates that the running mean needs before it counts.
+    max_in_row: Steps in a row without an update, above which the run stops.
   """
 
   spike_factor: float = 0.0
   spike_after: int = 100
+  max_in_row: int = 10
 
   def __call__(
     self, memory: dict[str, jax.Array], loss: jax.Array, norm: jax.Array

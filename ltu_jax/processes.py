@@ -192,6 +192,16 @@ def any_problem(problem: str) -> str:
   return next((f"process {i}: {text}" for i, text in told if text), "")
 
 
+def heard(told: float | None, mine: bool) -> bool:
+  """Whether any process wants something, at the same step in all.
+
+  Args:
+    told: What the last step's metrics say of all processes, if anything.
+    mine: What this process wants now; it counts at once where it is alone.
+  """
+  return bool(told) or (mine and jax.process_count() == 1)
+
+
 def barrier(reason: str) -> None:
   """Waits until all processes are here; `reason` is the same in all."""
   if jax.process_count() > 1:

@@ -26,6 +26,10 @@ class Supply(Protocol):
 
   test_set: QuestionSource | None
 
+  def identity(self) -> str:
+    """Which data it is; other data has another."""
+    ...
+
   def num_questions(self, stage: Stage) -> int:
     """Questions of a stage, from which its steps follow."""
     ...
@@ -82,6 +86,10 @@ class OpenAqa:
     self._config, self._prepare = config, prepare
     self._train_set, self.test_set = prepare.open_splits(config.data)
 
+  def identity(self) -> str:
+    """See `Supply`."""
+    return f"{self._train_set.version} {self._train_set.index.digest()}"
+
   def num_questions(self, stage: Stage) -> int:
     """See `Supply`."""
     return questions(self._train_set, stage).num_rows
@@ -131,6 +139,10 @@ class Synthetic:
     """Keeps the config."""
     self._config = config
     print("data: made up, nothing is learned from it", flush=True)
+
+  def identity(self) -> str:
+    """See `Supply`."""
+    return "synthetic"
 
   def num_questions(self, stage: Stage) -> int:
     """None: a stage has to say its steps."""

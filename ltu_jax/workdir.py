@@ -16,7 +16,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -44,9 +44,17 @@ _FREE = (
   "log_every",
   "checkpoint_every",
   "keep_checkpoints",
+  "keep_every",
+  "keep_best",
+  "keep_best_metric",
   "eval",
   "mesh",
+  "debug",
+  "guard.max_in_row",
+  # What lies there is compared, wherever it lies.
+  "data.dir",
   "data.max_unreadable",
+  "data.num_threads",
 )
 """Fields that may change when a run goes on: they do not change what it
 learns."""
@@ -121,8 +129,14 @@ class Workdir:
       raise CheckpointError(f"{self.root}: the run's tokenizer is missing.")
     return tokenizer
 
-  def check_config(self, config: ml_collections.ConfigDict) -> None:
+  def check_config(
+    self, config: ml_collections.ConfigDict, allow: Collection[str] = ()
+  ) -> None:
     """Checks that a run that was started here had this config.
+
+    Args:
+      config: the config.
+      allow: fields, such as `data` or `data.batch_size`, that may differ.
 
     Raises:
       ConfigError: the folder is of a run with another config; names each
@@ -132,13 +146,15 @@ class Workdir:
       return
     old, new = self.read_config(), json.loads(config.to_json())
     # A line is "config.a.b: 1 -> 2"; a field may have others below it.
-    free = tuple(f"config.{name}{end}" for name in _FREE for end in ":.")
+    free = [f"config.{name}{end}" for name in (*_FREE, *allow) for end in ":."]
     lines = config_lib.differences(old, new)
-    if lines := [line for line in lines if not line.startswith(free)]:
+    if lines := [line for line in lines if not line.startswith(tuple(free))]:
+      names = [x.partition(":")[0].removeprefix("config.") for x in lines]
       raise config_lib.ConfigError(
         f"{self.root} is of a run with another config:\n  "
         + "\n  ".join(lines)
-        + "\nSet these back, or choose another --workdir."
+        + "\nSet these back, or choose another --workdir; or go on all the same"
+        f" with --allow={','.join(names)}"
       )
 
   def record_config(self, config: ml_collections.ConfigDict) -> None:
@@ -267,19 +283,27 @@ def load_base_params(
   return params, "+".join(hashes)
 
 
+def weight_shapes(weights: nnx.State) -> dict[str, Any]:
+  """Shapes and shardings of weights, as `Checkpoints` takes them."""
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
+    nnx.to_pure_dict(weights),
+  )
+
+
 def lay_over(workdir: Workdir, stage: Stage, params: nnx.State) -> nnx.State:
-  """Parameters with the stage's latest trained part in their place.
+  """Parameters with the stage's latest whole trained part in their place.
 
   Raises:
-    CheckpointError: the stage has no finished checkpoint, or is damaged.
+    CheckpointError: the stage has no checkpoint that is whole.
   """
   trainable, _ = split_params(params, stage.trainable)
-  shapes = jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
-    nnx.to_pure_dict(trainable),
-  )
-  with Checkpoints(workdir.checkpoints(stage), read_only=True) as saved:
-    return overlay(params, saved.load_trainable(shapes))
+  folder = workdir.checkpoints(stage)
+  with Checkpoints(folder, read_only=True) as saved:
+    found = saved.load_latest(weight_shapes(trainable))
+  if found is None:
+    raise CheckpointError(f"{folder}: no checkpoint in this folder is whole.")
+  return overlay(params, found[1])
 
 
 @dataclasses.dataclass(frozen=True)

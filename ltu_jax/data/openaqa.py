@@ -10,6 +10,7 @@ Letters: B rows of a host's batch, T tokens of a row, N samples of a clip.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import grain
 import numpy as np
@@ -223,6 +224,10 @@ class Batches:
     first = step * self.batch_size
     order = self._order()
     return [order[i] for i in range(first, first + self.batch_size)]
+
+  def describe(self, row: int) -> dict[str, Any]:
+    """Returns what a row of `rows` is, in words; see QuestionSource."""
+    return self.source.describe(row)
 
   def skipped(
     self,

@@ -11,6 +11,7 @@ Letters: Q questions of the split.
 """
 
 import dataclasses
+import hashlib
 import io
 from collections.abc import Iterable, Sequence
 
@@ -69,6 +70,13 @@ class QuestionIndex:
       raise ValueError(
         f"clip, question, task and dataset need one shape [Q], not {shapes}"
       )
+
+  def digest(self) -> str:
+    """16 hexadecimal digits that another table would not have."""
+    digest = hashlib.sha256(repr((self.tasks, self.datasets)).encode())
+    for name, dtype in zip(_ARRAYS, _DTYPES, strict=True):
+      digest.update(np.ascontiguousarray(getattr(self, name), dtype))
+    return digest.hexdigest()[:16]
 
   @classmethod
   def make(cls, clips: Iterable[Sequence[tuple[str, str]]]) -> "QuestionIndex":

@@ -87,9 +87,15 @@ class QuestionSource(Sequence[Question]):
       `id` and `audio` (bytes) and `questions` (a mapping of lists of bytes:
       `instruction`, `output`, and `input` where questions have more text).
     index: Which questions are in, in row order.
+    version: Name and version of the data set; "" where it has none.
   """
 
-  def __init__(self, clips: Sequence[Mapping[str, Any]], index: QuestionIndex):
+  def __init__(
+    self,
+    clips: Sequence[Mapping[str, Any]],
+    index: QuestionIndex,
+    version: str = "",
+  ):
     """Joins records and index.
 
     Raises:
@@ -105,6 +111,7 @@ class QuestionSource(Sequence[Question]):
         )
     self.clips = clips
     self.index = index
+    self.version = version
 
   @classmethod
   def open(
@@ -140,7 +147,11 @@ class QuestionSource(Sequence[Question]):
         f"{name} has no split {split!r}; it has {', '.join(splits)}"
       )
     path = question_index.path(builder.data_path, split)
-    return cls(builder.as_data_source(split), QuestionIndex.load(path))
+    return cls(
+      builder.as_data_source(split),
+      QuestionIndex.load(path),
+      builder.info.full_name,
+    )
 
   def select(
     self,
@@ -148,7 +159,8 @@ class QuestionSource(Sequence[Question]):
     datasets: Sequence[str] | None = None,
   ) -> "QuestionSource":
     """Returns the questions of some tasks and data sets; None is all."""
-    return QuestionSource(self.clips, self.index.select(tasks, datasets))
+    index = self.index.select(tasks, datasets)
+    return QuestionSource(self.clips, index, self.version)
 
   @property
   def num_rows(self) -> int:

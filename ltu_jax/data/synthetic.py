@@ -56,6 +56,14 @@ class SyntheticBatches:
     rows = grain.MapDataset.range(_ROWS).map(self.row)
     return share.dataset(rows, places, self.batch_size, self.num_threads)
 
+  def rows(self, step: int) -> list[int]:
+    """Returns the places of batch `step` (from 0) in the stream."""
+    return list(range(step * self.batch_size, (step + 1) * self.batch_size))
+
+  def describe(self, row: int) -> dict[str, int]:
+    """Returns what a row is: made up from its place."""
+    return {"row": row}
+
   def skipped(
     self,
     step: int,

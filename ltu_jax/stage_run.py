@@ -1,0 +1,331 @@
+"""One stage of training: restore or start, the loop, the hand-off."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
+
+from ltu_jax import config as config_lib
+from ltu_jax import parameter_table, processes, resume
+from ltu_jax.bad_batches import BadBatches
+from ltu_jax.checkpoint import Checkpoints
+from ltu_jax.checkpoint_keep import Keep
+from ltu_jax.curriculum import Stage
+from ltu_jax.data.tokenizer import Tokenizer
+from ltu_jax.feed import Feed
+from ltu_jax.metrics import Metrics, Throughput
+from ltu_jax.models.ltu import LtuConfig
+from ltu_jax.stop import Stop, Stopped
+from ltu_jax.supply import Supply
+from ltu_jax.train_state import (
+  TrainState,
+  abstract_state,
+  new_state,
+  overlay,
+  split_params,
+)
+from ltu_jax.train_step import NOTES, make_train_step
+from ltu_jax.unreadable import Skipped
+from ltu_jax.workdir import Workdir, from_pure, to_pure, weight_shapes
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """What the stages of a run share.
+
+  Attributes:
+    config: see default_config.py.
+    folder: the run's folder.
+    mesh: the mesh.
+    data: what is trained on.
+    tokenizer: of the run; None where nothing is text.
+    cfg: the model.
+    graphdef: its structure.
+    metrics: what is written of each step.
+    stop: whether the run is to end.
+    origin: what each checkpoint says of where it comes from (resume.py).
+    allow: differences that a run goes on with all the same.
+  """
+
+  config: ml_collections.ConfigDict
+  folder: Workdir
+  mesh: Mesh
+  data: Supply
+  tokenizer: Tokenizer | None
+  cfg: LtuConfig
+  graphdef: nnx.GraphDef
+  metrics: Metrics
+  stop: Stop
+  origin: Mapping[str, Any]
+  allow: frozenset[str]
+
+  def checkpoints(self, stage: Stage) -> Checkpoints:
+    """Opens the checkpoints of a stage."""
+    config = self.config
+    metadata = {"stage": stage.number, "config": config.to_json()}
+    return Checkpoints(
+      self.folder.checkpoints(stage),
+      keep=keep(config),
+      save_every=config.checkpoint_every,
+      metadata=metadata | {"base": config.base, **self.origin},
+    )
+
+
+def keep(config: ml_collections.ConfigDict) -> Keep:
+  """Which checkpoints stay."""
+  return Keep(
+    config.keep_checkpoints,
+    config.keep_every,
+    config.keep_best,
+    config.keep_best_metric,
+  )
+
+
+class StageRun:
+  """Trains one stage of an experiment, or goes on with it."""
+
+  def __init__(self, experiment: Experiment, stage: Stage, params: nnx.State):
+    """Gets ready.
+
+    Args:
+      experiment: what all stages share.
+      stage: the stage.
+      params: all parameters, as the stage before left them.
+    """
+    config, data = experiment.config, experiment.data
+    size = (data.num_questions(stage), config.data.batch_size)
+    self.experiment, self.config, self.stage = experiment, config, stage
+    self.metrics, self.stop = experiment.metrics, experiment.stop
+    self.schedule, self.last_step = (
+      stage.schedule(*size),
+      stage.last_step(*size),
+    )
+    self.trainable, self.frozen = split_params(params, stage.trainable)
+    self.batches = data.batches(
+      stage, experiment.tokenizer, experiment.cfg.num_audio_tokens
+    )
+    self.feed = Feed(
+      experiment.mesh, config.data.batch_size, config.data.micro_batches
+    )
+    process, root = jax.process_index(), experiment.folder.root
+    self.skipped = Skipped(
+      root, stage.number, config.data.max_unreadable, process
+    )
+    self.bad = BadBatches(
+      root,
+      stage.number,
+      self.batches,
+      config.guard.max_in_row,
+      enabled=process == 0,
+    )
+    self.throughput = Throughput()
+    self._sums: dict[str, list[float]] = {}
+
+  def __call__(self, saved: Checkpoints) -> tuple[nnx.State, bool]:
+    """Trains to the last step.
+
+    Args:
+      saved: the stage's checkpoints.
+
+    Returns:
+      All parameters; and whether the stage had been finished before.
+
+    Raises:
+      Stopped: the run was asked to end, and its state is saved.
+    """
+    if params := self._finished_before(saved):
+      return params, True
+    table = parameter_table.rows(self.trainable, self.frozen)
+    self.metrics.print(f"\nstage {self.stage.number}: {self.stage.name}")
+    self.metrics.print(parameter_table.render(table))
+    step_fn = self.make_step()
+    state, iterator = self.restore_or_start(saved)
+    self.metrics.begin(self.stage.number, int(state["step"]))
+    with self.stop.step_in_hand():
+      state = self._loop(step_fn, state, iterator, saved)
+    return nnx.merge_state(state["trainable"], self.frozen), False
+
+  def make_step(self) -> Callable:
+    """The compiled step of this stage."""
+    config = self.config
+    return make_train_step(
+      self.experiment.graphdef,
+      self.trainable,
+      self.frozen,
+      self.experiment.mesh,
+      loss_norm=config.optimizer.loss_norm,
+      max_grad_norm=config.optimizer.max_grad_norm,
+      augment=config_lib.augment(config),
+      loss_chunk=config.optimizer.loss_chunk,
+      guard=config_lib.guard(config),
+    )
+
+  def restore_or_start(
+    self, saved: Checkpoints, step: int | None = None
+  ) -> tuple[TrainState, Iterator]:
+    """State and data iterator, resumed or new.
+
+    Args:
+      saved: the stage's checkpoints.
+      step: which of them; None is the latest, 0 the stage's start.
+    """
+    mesh, number = self.experiment.mesh, self.stage.number
+    iterator = iter(self.batches.dataset(self.feed.places))
+    if step != 0 and saved.latest_step() is not None:
+      self._check_origin(saved)
+      like = abstract_state(self.trainable, mesh)
+      found = saved.restore(to_pure(like), iterator, step)
+      if found is not None:
+        state = from_pure(found[0], like)
+        words = f"stage {number}: going on at step {int(state['step'])}"
+        self.metrics.print(words)
+        return state, iterator
+    key = jax.random.fold_in(jax.random.key(self.config.seed), number)
+    # The step donates its state: the caller's parameters must survive.
+    trainable = jax.tree.map(jnp.copy, self.trainable)
+    return new_state(trainable, key, mesh), iterator
+
+  def next_batch(
+    self, iterator: Iterator, step: int, save_failed: bool = False
+  ) -> dict[str, jax.Array]:
+    """Batch `step` on the devices, [micro-batches, rows, ...]."""
+    batch = next(iterator)
+    rows = self.batches.skipped(step, batch, self.feed.places)
+    self.skipped.tell(step + 1, rows)
+    if not self.stage.audio:
+      batch = {k: v for k, v in batch.items() if k != "pcm"}
+    notes = {"stop": bool(self.stop.reason), "save_failed": save_failed}
+    for note, value in notes.items():
+      batch[note] = np.full(len(self.feed.places), value, np.float32)
+    return self.feed(batch)
+
+  def _loop(
+    self,
+    step_fn: Callable,
+    state: TrainState,
+    iterator: Iterator,
+    saved: Checkpoints,
+  ) -> TrainState:
+    """The steps.
+
+    The order: end if asked to; write the metrics of the step before and then
+    save, where that is due; next batch; step; and else the metrics of the step
+    before, while the device works.
+    """
+    previous, told = None, {}
+    first = int(state["step"])
+    for step in range(first, self.last_step):
+      if processes.heard(told.get("save_failed"), saved.has_failed()):
+        saved.settle()
+      if processes.heard(told.get("stop"), bool(self.stop.reason)):
+        self._report(step, previous)
+        self._end_early(step, state, iterator, saved)
+      if step > first and saved.due(step):
+        # A run that dies later goes on from here: its lines must be written.
+        self._report(step, previous)
+        previous = None
+        self._save(step, state, iterator, saved)
+      with self.throughput.waiting():
+        batch = self.next_batch(iterator, step, saved.has_failed())
+      state, values = step_fn(state, self.frozen, batch, self.schedule)
+      told = self._report(step, previous)
+      previous = values
+      self.throughput.add(self.config.data.batch_size)
+    self._report(self.last_step, previous)
+    self._finish(self.last_step, state, iterator, saved)
+    return state
+
+  def _save(
+    self, step: int, state: TrainState, iterator: Iterator, saved: Checkpoints
+  ) -> None:
+    """Starts to save, once the metrics up to here are on the disk."""
+    if problem := processes.any_problem(self.metrics.flush()):
+      saved.put_off(step, problem)
+      return
+    saved.save(step, to_pure(state), iterator, metrics=self._means())
+    self._sums = {}
+
+  def _finish(
+    self, step: int, state: TrainState, iterator: Iterator, saved: Checkpoints
+  ) -> None:
+    """Saves, with several tries, and waits until all is safe."""
+    saved.finish(
+      step,
+      to_pure(state),
+      iterator,
+      metrics=self._means(),
+      ready=self.metrics.flush,
+    )
+
+  def _end_early(
+    self, step: int, state: TrainState, iterator: Iterator, saved: Checkpoints
+  ) -> None:
+    """Saves and raises Stopped."""
+    if step:  # step 0 can be made again
+      self._finish(step, state, iterator, saved)
+    why = self.stop.reason or "another process was told to stop"
+    raise Stopped(
+      f"{why}: stopped after step {step} of stage {self.stage.number}; safe"
+      f" after {self.stop.seconds():.1f} s"
+    )
+
+  def _finished_before(self, saved: Checkpoints) -> nnx.State | None:
+    """All parameters, if the last step is there and whole."""
+    if (saved.latest_step() or 0) < self.last_step:
+      return None
+    self._check_origin(saved)
+    found = saved.load_latest(weight_shapes(self.trainable))
+    if found is None or found[0] < self.last_step:
+      return None
+    words = f"stage {self.stage.number}: finished before, step {found[0]}"
+    self.metrics.print(words)
+    return overlay(nnx.merge_state(self.trainable, self.frozen), found[1])
+
+  def _check_origin(self, saved: Checkpoints) -> None:
+    """Refuses another base or other data; tells of other devices."""
+    experiment = self.experiment
+    lines = resume.check(
+      saved.metadata(),
+      experiment.origin,
+      experiment.allow,
+      experiment.folder.checkpoints(self.stage),
+    )
+    for line in lines:
+      self.metrics.print(f"stage {self.stage.number}: since the save, {line}")
+
+  def _report(
+    self, step: int, values: Mapping[str, jax.Array] | None
+  ) -> dict[str, float]:
+    """Writes a step's metrics; every `log_every` steps also a line.
+
+    Returns:
+      What one process had to tell all (NOTES).
+    """
+    if values is None:
+      return {}
+    values = {k: float(v) for k, v in values.items()}
+    notes = {note: values.pop(note) for note in NOTES}
+    values["lr"] = values.pop("learning_rate")
+    seldom = ("skipped", "not_finite", "not_updated")
+    line = {k: v for k, v in values.items() if v or k not in seldom}
+    if step % self.config.log_every == 0 or step == self.last_step:
+      line |= self.throughput.read()
+      self.metrics.progress(self.stage.number, step, self.last_step, line)
+    self.metrics.write(self.stage.number, step, line)
+    for name, value in values.items():
+      if not values["not_finite"]:
+        self._sums.setdefault(name, []).append(value)
+    self.bad.note(step, values)
+    skipped = int(values["skipped"])
+    self.skipped.count(skipped, self.config.data.batch_size)
+    return notes
+
+  def _means(self) -> dict[str, float]:
+    """Means of the metrics over the steps since the last save."""
+    return {name: float(np.mean(values)) for name, values in self._sums.items()}
