@@ -77,7 +77,7 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Trains all stages of a config in a folder, then reports.
 
   Args:
-    config: see configs/base.py.
+    config: see default_config.py.
     workdir: the run's folder; made, or gone on in.
 
   Raises:
