@@ -18,6 +18,7 @@ from ltu_jax.sharding import (
   from_local_rows,
   local_rows,
   make_mesh,
+  misfits,
   path_name,
   spec_of,
 )
@@ -92,6 +93,16 @@ def test_size_that_does_not_divide_is_named():
   # The mesh that the error names does work.
   named = ast.literal_eval(re.search(words, str(told.value)).group(2))
   abstract_with_sharding(state, make_mesh(named))
+
+
+def test_every_size_that_does_not_divide_is_found():
+  _, state = abstract(golden_data.config("forward_b"))  # width 48, 3 heads
+  found = misfits(state, make_mesh({"tensor": 8}))
+  names = {"llama/layers/q_proj/w", "encoder/blocks/qkv/w"}
+  assert names <= {misfit.name for misfit in found}
+  assert {"heads", "audio_heads"} <= {misfit.axis for misfit in found}
+  assert all(m.size % m.parts and m.size in m.shape for m in found)
+  assert misfits(state, make_mesh({"data": 8})) == []
 
 
 def test_split_by_path():
