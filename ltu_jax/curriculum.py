@@ -56,29 +56,39 @@ class Stage:
   audio: bool = True
   max_tokens: int = 0
 
+  def problems(self, num_questions: int, batch_size: int) -> list[str]:
+    """What is wrong with the stage's length; each line names its field.
+
+    Too few questions for one batch, a warm-up or a hand-off that is longer than
+    the stage. Where `steps` is set, it takes no questions to tell.
+    """
+    where = f"config.stages.stage{self.number}"
+    steps = self._steps(num_questions, batch_size)
+    if steps < 1:
+      return [
+        f"{where}.steps: {num_questions} questions and {self.epochs} epochs "
+        f"give no step of {batch_size} questions; set it, or a smaller "
+        "config.data.batch_size"
+      ]
+    return [
+      f"{where}.{field} is {getattr(self, field)}, but the stage has {steps} "
+      "steps"
+      for field in ("warmup_steps", "handoff_step")
+      if getattr(self, field) > steps
+    ]
+
   def num_steps(self, num_questions: int, batch_size: int) -> int:
     """Steps of the schedule: ceil(epochs * (questions // batch)).
 
     Raises:
-      CurriculumError: too few questions for one batch, a warm-up or a hand-off
-        that is longer than the stage; each names its field.
+      CurriculumError: see `problems`.
     """
-    steps = self.steps
-    if not steps:
-      steps = math.ceil(self.epochs * (num_questions // batch_size))
-    if steps < 1:
-      raise CurriculumError(
-        f"stage {self.number}: {num_questions} questions and {self.epochs} "
-        f"epochs give no step of {batch_size} questions; set "
-        f"config.stages.stage{self.number}.steps or a smaller batch_size"
-      )
-    for field in ("warmup_steps", "handoff_step"):
-      if getattr(self, field) > steps:
-        raise CurriculumError(
-          f"config.stages.stage{self.number}.{field} is "
-          f"{getattr(self, field)}, but the stage has {steps} steps"
-        )
-    return steps
+    if problems := self.problems(num_questions, batch_size):
+      raise CurriculumError("\n".join(problems))
+    return self._steps(num_questions, batch_size)
+
+  def _steps(self, num_questions: int, batch_size: int) -> int:
+    return self.steps or math.ceil(self.epochs * (num_questions // batch_size))
 
   def last_step(self, num_questions: int, batch_size: int) -> int:
     """The step at which the stage ends and hands its weights on."""

@@ -70,7 +70,7 @@ def make_mesh(
   if sizes.count(-1) > 1:
     raise ShardingError(f"mesh {dict(shape)}: only one axis may be -1")
   if -1 in sizes:
-    rest = math.prod(s for s in sizes if s != -1)
+    rest = math.prod(s for s in sizes if s != -1) or 1
     sizes[sizes.index(-1)] = max(1, len(devices) // rest)
   if min(sizes) < 1 or math.prod(sizes) != len(devices):
     raise ShardingError(

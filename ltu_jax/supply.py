@@ -48,26 +48,26 @@ def open_supply(config: ml_collections.ConfigDict) -> Supply:
     ConfigError: There is no such source.
     PrepareError: The data set cannot be opened.
   """
-  sources = {"tfds": OpenAqa, "synthetic": Synthetic}
-  if config.data.source not in sources:
+  if config.data.source not in SOURCES:
     raise config_lib.ConfigError(
       f"config.data.source is {config.data.source!r}; there are "
-      f"{', '.join(sources)}"
+      f"{', '.join(SOURCES)}"
     )
-  return sources[config.data.source](config)
+  return SOURCES[config.data.source](config)
 
 
 def questions(source: QuestionSource, stage: Stage) -> QuestionSource:
-  """The questions of a stage; an error names the field that asks in vain."""
-  part, chosen = source, {}
+  """The questions of a stage; an error names the fields that ask in vain."""
+  part, chosen, problems = source, {}, []
   for field in ("tasks", "datasets"):
-    chosen[field] = getattr(stage, field) or None
+    asked = {field: getattr(stage, field) or None}
     try:
-      part = source.select(**chosen)
+      part = source.select(**chosen, **asked)
+      chosen |= asked
     except ValueError as error:
-      raise config_lib.ConfigError(
-        f"config.stages.stage{stage.number}.{field}: {error}"
-      ) from error
+      problems.append(f"config.stages.stage{stage.number}.{field}: {error}")
+  if problems:
+    raise config_lib.ConfigError("\n".join(problems))
   return part
 
 
@@ -156,3 +156,7 @@ class Synthetic:
       audio_tokens=audio_tokens,
       num_threads=data.num_threads,
     )
+
+
+SOURCES = {"tfds": OpenAqa, "synthetic": Synthetic}
+"""Values of `config.data.source`."""

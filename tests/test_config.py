@@ -66,6 +66,15 @@ def test_stage_that_cannot_run_names_its_field(fields, questions, words):
     stage.num_steps(questions, 256)
 
 
+def test_a_stage_names_all_that_is_longer_than_itself():
+  stage = curriculum.Stage(2, "", steps=5, warmup_steps=6, handoff_step=7)
+  with pytest.raises(curriculum.CurriculumError) as told:
+    stage.num_steps(0, 256)
+  first, second = str(told.value).splitlines()
+  assert "stage2.warmup_steps is 6" in first
+  assert "stage2.handoff_step is 7" in second
+
+
 def test_unknown_fields_are_named():
   config = base.get_config().to_dict()
   config["model"]["encoder"]["width"] = 3

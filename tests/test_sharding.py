@@ -42,6 +42,7 @@ def test_minus_one_takes_the_devices_left():
     ({"modell": 8}, "modell"),
     ({"fsdp": -1, "tensor": -1}, "one axis"),
     ({"fsdp": -1, "tensor": 3}, "devices"),
+    ({"data": 0, "fsdp": -1}, "needs 0 devices"),
   ],
 )
 def test_mesh_that_does_not_fit(shape, words):

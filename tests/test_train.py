@@ -230,6 +230,16 @@ def test_a_stage_that_leaves_no_question_names_both():
     supply.questions(QuestionSource([None] * 3, index), stage)
 
 
+def test_a_stage_names_both_fields_that_ask_in_vain():
+  index = QuestionIndex.make([[kind] for kind in KINDS])
+  stage = Stage(2, "", tasks=("singing",), datasets=("radio",))
+  with pytest.raises(ConfigError) as told:
+    supply.questions(QuestionSource([None] * 3, index), stage)
+  first, second = str(told.value).splitlines()
+  assert "stage2.tasks" in first and "'singing'" in first
+  assert "stage2.datasets" in second and "'radio'" in second
+
+
 def test_ask_says_how_to_train(tmp_path):
   with pytest.raises(CheckpointError, match=r"no run.*ltu_jax\.main"):
     load_trained(tmp_path)
