@@ -56,25 +56,25 @@ class Stage:
   audio: bool = True
   max_tokens: int = 0
 
-  def problems(self, num_questions: int, batch_size: int) -> list[str]:
-    """What is wrong with the stage's length; each line names its field.
+  def problems(
+    self, num_questions: int, batch_size: int
+  ) -> list[tuple[str, str]]:
+    """What is wrong with the stage's length: fields, and what to say of them.
 
     Too few questions for one batch, a warm-up or a hand-off that is longer than
     the stage. Where `steps` is set, it takes no questions to tell.
     """
-    where = f"config.stages.stage{self.number}"
     steps = self._steps(num_questions, batch_size)
     if steps < 1:
-      return [
-        f"{where}.steps: {num_questions} questions and {self.epochs} epochs "
-        f"give no step of {batch_size} questions; set it, or a smaller "
-        "config.data.batch_size"
-      ]
+      words = (
+        f": {num_questions} questions and {self.epochs} epochs give no step of "
+        f"{batch_size} questions; set it, or a smaller config.data.batch_size"
+      )
+      return [("steps", words)]
     return [
-      f"{where}.{field} is {getattr(self, field)}, but the stage has {steps} "
-      "steps"
-      for field in ("warmup_steps", "handoff_step")
-      if getattr(self, field) > steps
+      (name, f" is {getattr(self, name)}, but the stage has {steps} steps")
+      for name in ("warmup_steps", "handoff_step")
+      if getattr(self, name) > steps
     ]
 
   def num_steps(self, num_questions: int, batch_size: int) -> int:
@@ -84,7 +84,9 @@ class Stage:
       CurriculumError: see `problems`.
     """
     if problems := self.problems(num_questions, batch_size):
-      raise CurriculumError("\n".join(problems))
+      where = f"config.stages.stage{self.number}"
+      lines = [f"{where}.{field}{words}" for field, words in problems]
+      raise CurriculumError("\n".join(lines))
     return self._steps(num_questions, batch_size)
 
   def _steps(self, num_questions: int, batch_size: int) -> int:

@@ -19,7 +19,7 @@ import ml_collections
 from flax import nnx
 from jax.sharding import Mesh
 
-from ltu_jax import base, parameter_table, processes
+from ltu_jax import base, config_check, parameter_table, processes
 from ltu_jax import config as config_lib
 from ltu_jax.audio.decode import AudioError
 from ltu_jax.checkpoint import CheckpointError, Checkpoints
@@ -86,7 +86,7 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
     UnreadableError: too many clips cannot be read.
   """
   start = time.time()
-  config_lib.check(config, jax.device_count())
+  config_check.check(config, jax.device_count())
   stages = config_lib.stages(config)
   mesh = make_mesh(config.mesh)
   folder = Workdir(pathlib.Path(workdir))

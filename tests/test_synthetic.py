@@ -11,9 +11,9 @@ import pytest
 
 from configs import curriculum, stage1, stage2, stage3, stage4
 from ltu_jax import base_reader, train
+from ltu_jax.config import ConfigError
 from ltu_jax.curriculum import CurriculumError
 from ltu_jax.data.synthetic import SyntheticBatches
-from ltu_jax.train_state import PartitionError
 from no_tensorflow import NO_TENSORFLOW
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -119,7 +119,7 @@ def test_a_base_of_integers_cannot_be_trained(tmp_path):
   config.data.source = "synthetic"
   config.model.llama.base_dtype = "int8"
   config.stages.stage4.trainable = ("^llama/",)
-  with pytest.raises(PartitionError, match="base_dtype"):
+  with pytest.raises(ConfigError, match="base_dtype"):
     train.run(config, str(tmp_path))
   assert not (tmp_path / "config.json").exists()
 
