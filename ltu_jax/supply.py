@@ -1,5 +1,7 @@
 """What a run trains on, behind one interface: questions, or made-up batches."""
 
+import pathlib
+import tempfile
 from typing import Protocol
 
 import ml_collections
@@ -30,8 +32,19 @@ class Supply(Protocol):
     """Questions of a stage, from which its steps follow."""
     ...
 
+  def questions(self, stage: Stage) -> QuestionSource | None:
+    """The questions of a stage; None where there are none to read.
+
+    Raises:
+      ConfigError: The stage asks for what is not there; names its fields.
+    """
+    ...
+
   def tokenizer(self, folder: Workdir) -> Tokenizer | None:
-    """The run's tokenizer, made where needed; None where nothing is text."""
+    """The run's tokenizer, made where needed; None where nothing is text.
+
+    It is not written: it may be of a config that cannot be run.
+    """
     ...
 
   def batches(
@@ -84,7 +97,11 @@ class OpenAqa:
 
   def num_questions(self, stage: Stage) -> int:
     """See `Supply`."""
-    return questions(self._train_set, stage).num_rows
+    return self.questions(stage).num_rows
+
+  def questions(self, stage: Stage) -> QuestionSource:
+    """See `Supply`."""
+    return questions(self._train_set, stage)
 
   def tokenizer(self, folder: Workdir) -> Tokenizer:
     """The run's own tokenizer, else the config's, the base's, or a new one."""
@@ -95,13 +112,13 @@ class OpenAqa:
       tokenizer = SentencePieceTokenizer(config.tokenizer.model)
     elif config.base:
       tokenizer = load_tokenizer(config.base)
-    if tokenizer is None:
-      print("training a tokenizer on the questions ...", flush=True)
-      path = folder.root / "tokenizer.model"
-      size = config.tokenizer.vocab_size
+    if tokenizer is not None:
+      return tokenizer
+    print("training a tokenizer on the questions ...", flush=True)
+    size = config.tokenizer.vocab_size
+    with tempfile.TemporaryDirectory() as fresh:
+      path = pathlib.Path(fresh) / "tokenizer.model"
       return self._prepare.train_tokenizer(self._train_set, size, path)
-    tokenizer.save(folder.root)
-    return tokenizer
 
   def batches(
     self, stage: Stage, tokenizer: Tokenizer, audio_tokens: int
@@ -109,7 +126,7 @@ class OpenAqa:
     """See `Supply`."""
     data = self._config.data
     return Batches(
-      questions(self._train_set, stage),
+      self.questions(stage),
       tokenizer,
       batch_size=data.batch_size,
       seed=self._config.seed + stage.number,
@@ -136,6 +153,10 @@ class Synthetic:
     """None: a stage has to say its steps."""
     del stage
     return 0
+
+  def questions(self, stage: Stage) -> None:
+    """None: there are none to read."""
+    del stage
 
   def tokenizer(self, folder: Workdir) -> None:
     """None: nothing is text."""

@@ -11,7 +11,7 @@ starts from, first that applies:
 
 import pathlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from ltu_jax import base, config_check, parameter_table, processes
 from ltu_jax import config as config_lib
 from ltu_jax.audio.decode import AudioError
 from ltu_jax.checkpoint import CheckpointError, Checkpoints
+from ltu_jax.config_check_data import check_with_data
 from ltu_jax.curriculum import CurriculumError, Stage
 from ltu_jax.data.openaqa import Batches
 from ltu_jax.data.question_source import (
@@ -38,10 +39,9 @@ from ltu_jax.metrics import Metrics, Throughput, duration
 from ltu_jax.models.ltu import abstract
 from ltu_jax.optim import Schedule
 from ltu_jax.sharding import ShardingError, make_mesh
-from ltu_jax.supply import Supply, open_supply
+from ltu_jax.supply import open_supply
 from ltu_jax.train_state import (
   PartitionError,
-  abstract_params,
   abstract_state,
   new_state,
   split_params,
@@ -94,10 +94,14 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
   folder.check_config(config)
   processes.check_same("the config", config.to_json())
   data = processes.in_turn(lambda: open_supply(config))
-  _validate(config, stages, mesh, data)
+  # Once before a tokenizer is trained, which may take minutes.
+  check_with_data(config, stages, data, None)
+  tokenizer = processes.in_turn(lambda: data.tokenizer(folder))
+  check = lambda: check_with_data(config, stages, data, tokenizer, mesh)
+  processes.in_turn(check)
   processes.in_turn(lambda: folder.record_config(config))
   processes.in_turn(lambda: _link_base(config, folder))
-  tokenizer = processes.in_turn(lambda: data.tokenizer(folder))
+  tokenizer = processes.in_turn(lambda: folder.record_tokenizer(tokenizer))
   cfg = model_config(folder, config, tokenizer)
   graphdef, _ = abstract(cfg)
   make_base(folder, config, cfg, mesh)
@@ -154,26 +158,6 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
       f"try: python -m ltu_jax.ask --workdir={workdir} CLIP"
       ' "What can be heard?"'
     )
-
-
-def _validate(
-  config: ml_collections.ConfigDict,
-  stages: Sequence[Stage],
-  mesh: Mesh,
-  data: Supply,
-) -> None:
-  """Finds what cannot run before anything is written or compiled."""
-  if (
-    config.tokenizer.model
-    and not pathlib.Path(config.tokenizer.model).is_file()
-  ):
-    raise config_lib.ConfigError(
-      f"config.tokenizer.model: no file {config.tokenizer.model}"
-    )
-  params = abstract_params(config_lib.model_config(config), mesh)
-  for stage in stages:
-    split_params(params, stage.trainable)
-    stage.last_step(data.num_questions(stage), config.data.batch_size)
 
 
 def _adopt_base(config: ml_collections.ConfigDict) -> None:

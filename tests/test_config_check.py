@@ -69,7 +69,7 @@ def test_variants_are_right(module, variant):
     ({"stages.stage1.peaklr": 3}, ["stage1.peaklr is unknown", "peak_lr?"]),
     (
       {"model.encoder.xyz": 3},
-      ["encoder.xyz is unknown", "there are dim"],
+      ["encoder.xyz is unknown", "there are depth, dim"],
     ),
     ({"data.batch_size": "64"}, ["data.batch_size is '64'", "whole number"]),
     ({"data.batch_size": True}, ["data.batch_size is True", "whole number"]),
