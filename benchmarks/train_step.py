@@ -26,7 +26,7 @@ from flax import nnx
 from ml_collections import config_flags
 
 from ltu_jax import config as config_lib
-from ltu_jax import config_flag, supply, train
+from ltu_jax import config_check, config_flag, supply, train
 from ltu_jax.aot import flops
 from ltu_jax.feed import Feed
 from ltu_jax.models.ltu import abstract
@@ -145,7 +145,7 @@ def measure(
   """
   config = ml_collections.ConfigDict(config.to_dict())
   config.data.source = "synthetic"
-  config_lib.check(config, jax.device_count())
+  config_check.check(config, jax.device_count())
   stages = {stage.number: stage for stage in config_lib.stages(config)}
   number = max(stages) if number is None else number
   if number not in stages:

@@ -100,7 +100,7 @@ class BadBatches:
       "loss": number(values["loss"]),
       "grad_norm": number(values["grad_norm"]),
       "rows": rows,
-      "questions": self._describe(rows),
+      "questions": describe(self._batches, rows),
     }
     try:
       file.parent.mkdir(exist_ok=True)
@@ -111,15 +111,16 @@ class BadBatches:
       return f", which could not be written ({error.strerror})"
     return ""
 
-  def _describe(self, rows: Sequence[int]) -> list[dict[str, Any]]:
-    """What the rows are."""
-    found = []
-    for row in rows:
-      try:
-        found.append(self._batches.describe(row))
-      except RecordError as error:
-        found.append({"row": row, "unreadable": str(error)})
-    return found
+
+def describe(batches: Rows, rows: Sequence[int]) -> list[dict[str, Any]]:
+  """What rows are, in words; of unreadable ones, that they are."""
+  found = []
+  for row in rows:
+    try:
+      found.append(batches.describe(row))
+    except RecordError as error:
+      found.append({"row": row, "unreadable": str(error)})
+  return found
 
 
 def read(path: str) -> tuple[int, int, list[int]]:

@@ -77,7 +77,7 @@ class Checkpoints(Saves):
   def latest_step(self) -> int | None:
     """Returns the latest finished step, None if there is none."""
     self.settle()
-    return max(self._steps(), default=None)
+    return max(self.steps(), default=None)
 
   def metadata(self, step: int | None = None) -> dict[str, Any]:
     """Reads a step's metadata.
@@ -176,7 +176,7 @@ class Checkpoints(Saves):
   def _folder(self, step: int | None) -> pathlib.Path:
     """The folder of an existing step; None is the latest."""
     self.settle()
-    steps = self._steps()
+    steps = self.steps()
     if not steps:
       raise CheckpointError(_NO_CHECKPOINT.format(self._directory))
     if step is not None and step not in steps:
@@ -191,7 +191,7 @@ class Checkpoints(Saves):
   ) -> tuple[int, dict[str, Any], Seal] | None:
     """Loads the latest step that every process finds whole."""
     self.settle()
-    for step in reversed(self._steps()):
+    for step in reversed(self.steps()):
       problem = ""
       try:
         loaded, seal = load(self._directory / str(step), items, partial)

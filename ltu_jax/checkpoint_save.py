@@ -110,7 +110,7 @@ class Saves:
         of the state is no array.
     """
     self.settle()
-    if step in self._steps():
+    if step in self.steps():
       return False
     check_state(state)
     items, position = {"state": dict(state)}, None
@@ -166,7 +166,7 @@ class Saves:
     """Tells why a step is not saved; `due` asks for another before long."""
     self._pause = min(2**self._failures, _MOST_STEPS_BETWEEN_TRIES)
     self._failures += 1
-    safe = ", ".join(map(str, self._steps())) or "none"
+    safe = ", ".join(map(str, self.steps())) or "none"
     tell(
       f"{self._directory / str(step)}: this checkpoint could not be saved"
       f" ({problem}). Steps that are safe: {safe}."
@@ -198,10 +198,10 @@ class Saves:
         self.put_off(step, problem)
       else:
         self.save(step, state, iterator, metrics=metrics)
-        if self.settle() and step in self._steps():
+        if self.settle() and step in self.steps():
           return
       time.sleep(pause)
-    safe = self._steps()
+    safe = self.steps()
     raise CheckpointError(
       f"{self._directory / str(step)}: could not be saved in"
       f" {len(_PAUSES) + 1} tries. Make room, or mend the disk; started again,"
@@ -217,7 +217,7 @@ class Saves:
       )
     self._checkpointer.close()
 
-  def _steps(self) -> list[int]:
+  def steps(self) -> list[int]:
     """Finished steps in order; one that is being written is none."""
     steps = [c.step for c in self._checkpointer.checkpoints]
     return [step for step in steps if step != self._saving]

@@ -122,46 +122,6 @@ def stages(config: Mapping) -> tuple[Stage, ...]:
   return tuple(found)
 
 
-def check(config: ml_collections.ConfigDict, num_devices: int) -> None:
-  """Finds contradictions before anything is built, all at once.
-
-  Raises:
-    ConfigError: one line for each wrong field.
-  """
-  problems = []
-  data = config.data
-  for name in ("batch_size", "micro_batches", "max_tokens", "num_threads"):
-    if data[name] < 1:
-      problems.append(f"config.data.{name} is {data[name]}; it must be >= 1")
-  if not 0 <= data.max_unreadable <= 1:
-    problems.append(
-      f"config.data.max_unreadable is {data.max_unreadable}; it must be in 0..1"
-    )
-  rows = data.batch_size // max(1, data.micro_batches)
-  if rows * data.micro_batches != data.batch_size:
-    problems.append(
-      f"config.data.batch_size {data.batch_size} is no multiple of "
-      f"config.data.micro_batches {data.micro_batches}"
-    )
-  tensor = max(1, config.mesh.get("tensor", 1))
-  if rows % max(1, num_devices // tensor):
-    problems.append(
-      f"a micro-batch of {rows} rows cannot be cut over the "
-      f"{num_devices // tensor} data-parallel parts of the mesh; change "
-      "config.data.batch_size, config.data.micro_batches or config.mesh"
-    )
-  if config.optimizer.loss_chunk < 0:
-    problems.append(
-      f"config.optimizer.loss_chunk is {config.optimizer.loss_chunk}; it must "
-      "be >= 0"
-    )
-  for name in ("log_every", "checkpoint_every", "keep_checkpoints"):
-    if config[name] < 1:
-      problems.append(f"config.{name} is {config[name]}; it must be >= 1")
-  if problems:
-    raise ConfigError("\n".join(problems))
-
-
 def differences(old: Mapping, new: Mapping, prefix: str = "config.") -> list:
   """Names what differs between two nested configs: "config.a.b: 1 -> 2"."""
   lines = []

@@ -56,29 +56,41 @@ class Stage:
   audio: bool = True
   max_tokens: int = 0
 
+  def problems(
+    self, num_questions: int, batch_size: int
+  ) -> list[tuple[str, str]]:
+    """What is wrong with the stage's length: fields, and what to say of them.
+
+    Too few questions for one batch, a warm-up or a hand-off that is longer than
+    the stage. Where `steps` is set, it takes no questions to tell.
+    """
+    steps = self._steps(num_questions, batch_size)
+    if steps < 1:
+      words = (
+        f": {num_questions} questions and {self.epochs} epochs give no step of "
+        f"{batch_size} questions; set it, or a smaller config.data.batch_size"
+      )
+      return [("steps", words)]
+    return [
+      (name, f" is {getattr(self, name)}, but the stage has {steps} steps")
+      for name in ("warmup_steps", "handoff_step")
+      if getattr(self, name) > steps
+    ]
+
   def num_steps(self, num_questions: int, batch_size: int) -> int:
     """Steps of the schedule: ceil(epochs * (questions // batch)).
 
     Raises:
-      CurriculumError: too few questions for one batch, a warm-up or a hand-off
-        that is longer than the stage; each names its field.
+      CurriculumError: see `problems`.
     """
-    steps = self.steps
-    if not steps:
-      steps = math.ceil(self.epochs * (num_questions // batch_size))
-    if steps < 1:
-      raise CurriculumError(
-        f"stage {self.number}: {num_questions} questions and {self.epochs} "
-        f"epochs give no step of {batch_size} questions; set "
-        f"config.stages.stage{self.number}.steps or a smaller batch_size"
-      )
-    for field in ("warmup_steps", "handoff_step"):
-      if getattr(self, field) > steps:
-        raise CurriculumError(
-          f"config.stages.stage{self.number}.{field} is "
-          f"{getattr(self, field)}, but the stage has {steps} steps"
-        )
-    return steps
+    if problems := self.problems(num_questions, batch_size):
+      where = f"config.stages.stage{self.number}"
+      lines = [f"{where}.{field}{words}" for field, words in problems]
+      raise CurriculumError("\n".join(lines))
+    return self._steps(num_questions, batch_size)
+
+  def _steps(self, num_questions: int, batch_size: int) -> int:
+    return self.steps or math.ceil(self.epochs * (num_questions // batch_size))
 
   def last_step(self, num_questions: int, batch_size: int) -> int:
     """The step at which the stage ends and hands its weights on."""

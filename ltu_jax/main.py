@@ -7,7 +7,9 @@ step they find each other; elsewhere each is told, the first with
   --coordinator=HOST:PORT --num_processes=2 --process_id=0
 """
 
+import shlex
 import sys
+from collections.abc import Sequence
 
 import ml_collections
 from absl import app, flags, logging
@@ -20,6 +22,12 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Folder of the run; a run that stopped goes on in it."
+)
+_ALLOW = flags.DEFINE_list(
+  "allow",
+  [],
+  "What may differ from the run so far: fields of the config, such as"
+  " data.batch_size, and base, data, tokenizer.",
 )
 _DETECT = flags.DEFINE_bool(
   "detect_processes", True, "Look for other processes on TPU VMs and Slurm."
@@ -49,7 +57,7 @@ def main(argv: list[str]) -> None:
   except config_flag.FlagError as error:
     sys.exit(_fail(str(error)))
   join_processes()
-  train_run(config, _WORKDIR.value)
+  train_run(config, _WORKDIR.value, _ALLOW.value)
 
 
 def join_processes() -> None:
@@ -68,14 +76,24 @@ def join_processes() -> None:
     sys.exit(_fail(str(error)))
 
 
-def train_run(config: ml_collections.ConfigDict, workdir: str) -> None:
-  """Trains; a user's error ends with its message alone and status 2."""
+def train_run(
+  config: ml_collections.ConfigDict, workdir: str, allow: Sequence[str] = ()
+) -> None:
+  """Trains; a user's error ends with its message alone and status 2.
+
+  A run that was asked to end and has saved its state ends with status 0.
+  """
   import jax  # after the flags are read: a typo costs no seconds
 
-  from ltu_jax import processes, train
+  from ltu_jax import processes, stop, train
+  from ltu_jax.data import patience
 
   try:
-    train.run(config, workdir)
+    train.run(config, workdir, allow)
+  except stop.Stopped as stopped:
+    print(f"{stopped}. Go on with:\n  {_command()}", flush=True)
+  except patience.StalledError as error:
+    patience.leave(_fail(f"{processes.name()}{error}"))
   except train.USER_ERRORS as error:
     sys.exit(_fail(f"{processes.name()}{error}"))
   except jax.errors.JaxRuntimeError as error:
@@ -89,6 +107,11 @@ def train_run(config: ml_collections.ConfigDict, workdir: str) -> None:
       f" its last checkpoint. ({error})"
     )
     sys.exit(1)
+
+
+def _command() -> str:
+  """The command that this process was started with."""
+  return shlex.join(["python", "-m", "ltu_jax.main", *sys.argv[1:]])
 
 
 def _parse(argv: list[str]) -> list[str]:

@@ -4,6 +4,7 @@ Weights name their axes logically ("embed", "heads", ...); RULES says which mesh
 axis each logical axis is cut along. Change the table and the whole model moves.
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -69,7 +70,7 @@ def make_mesh(
   if sizes.count(-1) > 1:
     raise ShardingError(f"mesh {dict(shape)}: only one axis may be -1")
   if -1 in sizes:
-    rest = math.prod(s for s in sizes if s != -1)
+    rest = math.prod(s for s in sizes if s != -1) or 1
     sizes[sizes.index(-1)] = max(1, len(devices) // rest)
   if min(sizes) < 1 or math.prod(sizes) != len(devices):
     raise ShardingError(
@@ -132,27 +133,75 @@ def _mesh_that_works(
   return {"data": whole // tensor // fsdp, "fsdp": fsdp, "tensor": tensor}
 
 
-def _check_divides(
-  name: str,
-  shape: tuple[int, ...],
-  spec: PartitionSpec,
-  mesh: Mesh,
-  cuts: Sequence[tuple[tuple[int, ...], PartitionSpec]],
-) -> None:
-  for dim, axes in zip(shape, spec, strict=True):
-    names = (axes,) if isinstance(axes, str) else (axes or ())
-    parts = math.prod(mesh.shape[a] for a in names)
-    if dim % parts:
-      raise ShardingError(
-        f"parameter {name!r} of shape {shape}: size {dim} does not divide into "
-        f"{parts} parts of mesh axis {'*'.join(names)}; this mesh of as "
-        f"many devices fits the model: {_mesh_that_works(cuts, mesh)}"
-      )
+@dataclasses.dataclass(frozen=True)
+class Misfit:
+  """A dimension of a parameter that the mesh cannot divide.
+
+  Attributes:
+    name: the parameter.
+    shape: its shape.
+    axis: the logical axis of the dimension.
+    size: of the dimension.
+    mesh_axes: the mesh axes that cut it.
+    parts: into which they cut it.
+    fits: a mesh of as many devices that divides every parameter.
+  """
+
+  name: str
+  shape: tuple[int, ...]
+  axis: str
+  size: int
+  mesh_axes: tuple[str, ...]
+  parts: int
+  fits: dict[str, int]
+
+  def __str__(self) -> str:
+    """What is wrong, and what would do."""
+    return (
+      f"parameter {self.name!r} of shape {self.shape}: size {self.size} does "
+      f"not divide into {self.parts} parts of mesh axis "
+      f"{'*'.join(self.mesh_axes)}; this mesh of as many devices fits the "
+      f"model: {self.fits}"
+    )
 
 
 def path_name(path: Sequence[Any]) -> str:
   """Joins a path of `nnx.to_flat_state` to the name that regexes see."""
   return "/".join(map(str, path))
+
+
+def _axes(state: nnx.State) -> list[tuple[str, tuple[int, ...], tuple]]:
+  """Name, shape and logical axes of every parameter."""
+  found = []
+  for path, variable in nnx.to_flat_state(state):
+    name, value = path_name(path), variable.get_value()
+    axes = variable.get_metadata().get("out_sharding")
+    if axes is None or len(axes) != len(value.shape):
+      raise ShardingError(
+        f"parameter {name!r} of shape {value.shape} names axes {axes}; give it "
+        "one logical axis per dimension (out_sharding=...)"
+      )
+    found.append((name, value.shape, axes))
+  return found
+
+
+def misfits(state: nnx.State, mesh: Mesh) -> list[Misfit]:
+  """All dimensions of an abstract state that the mesh cannot divide.
+
+  Raises:
+    ShardingError: a parameter without axes, or an axis without a rule.
+  """
+  named = _axes(state)
+  cuts = [(shape, spec_of(axes, name)) for name, shape, axes in named]
+  found = []
+  for (name, shape, axes), (_, spec) in zip(named, cuts, strict=True):
+    for axis, size, cut in zip(axes, shape, spec, strict=True):
+      mesh_axes = (cut,) if isinstance(cut, str) else (cut or ())
+      parts = math.prod(mesh.shape[a] for a in mesh_axes)
+      if size % parts:
+        fits = _mesh_that_works(cuts, mesh)
+        found.append(Misfit(name, shape, axis, size, mesh_axes, parts, fits))
+  return found
 
 
 def abstract_with_sharding(state: nnx.State, mesh: Mesh) -> nnx.State:
@@ -167,27 +216,16 @@ def abstract_with_sharding(state: nnx.State, mesh: Mesh) -> nnx.State:
     The same state with `jax.ShapeDtypeStruct(shape, dtype, sharding)` leaves.
 
   Raises:
-    ShardingError: see `spec_of`; also a parameter without axes.
+    ShardingError: see `misfits`; also a dimension that does not divide.
   """
-  flat, specs = [], []
-  for path, variable in nnx.to_flat_state(state):
-    name, value = path_name(path), variable.get_value()
-    axes = variable.get_metadata().get("out_sharding")
-    if axes is None or len(axes) != len(value.shape):
-      raise ShardingError(
-        f"parameter {name!r} of shape {value.shape} names axes {axes}; give it "
-        "one logical axis per dimension (out_sharding=...)"
-      )
-    specs.append((name, value.shape, spec_of(axes, name)))
-  cuts = [(shape, spec) for _, shape, spec in specs]
-  for name, shape, spec in specs:
-    _check_divides(name, shape, spec, mesh, cuts)
-  named = zip(nnx.to_flat_state(state), specs, strict=True)
-  for (path, variable), (_, _, spec) in named:
-    value = variable.get_value()
-    struct = jax.ShapeDtypeStruct(
-      value.shape, value.dtype, sharding=NamedSharding(mesh, spec)
-    )
+  for misfit in misfits(state, mesh):
+    raise ShardingError(str(misfit))
+  flat = []
+  named = zip(nnx.to_flat_state(state), _axes(state), strict=True)
+  for (path, variable), (name, shape, axes) in named:
+    sharding = NamedSharding(mesh, spec_of(axes, name))
+    dtype = variable.get_value().dtype
+    struct = jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
     flat.append((path, variable.replace(struct)))
   return nnx.from_flat_state(flat)
 

@@ -17,6 +17,7 @@ from ltu_jax.bad_batches import BadBatches
 from ltu_jax.checkpoint import Checkpoints
 from ltu_jax.checkpoint_keep import Keep
 from ltu_jax.curriculum import Stage
+from ltu_jax.data.patience import Patient
 from ltu_jax.data.tokenizer import Tokenizer
 from ltu_jax.feed import Feed
 from ltu_jax.metrics import Metrics, Throughput
@@ -51,6 +52,7 @@ class Experiment:
     stop: whether the run is to end.
     origin: what each checkpoint says of where it comes from (resume.py).
     allow: differences that a run goes on with all the same.
+    check_lock: raises if another run has taken the folder.
   """
 
   config: ml_collections.ConfigDict
@@ -64,6 +66,7 @@ class Experiment:
   stop: Stop
   origin: Mapping[str, Any]
   allow: frozenset[str]
+  check_lock: Callable[[], None]
 
   def checkpoints(self, stage: Stage) -> Checkpoints:
     """Opens the checkpoints of a stage."""
@@ -167,17 +170,17 @@ class StageRun:
     )
 
   def restore_or_start(
-    self, saved: Checkpoints, step: int | None = None
+    self, saved: Checkpoints | None, step: int | None = None
   ) -> tuple[TrainState, Iterator]:
     """State and data iterator, resumed or new.
 
     Args:
-      saved: the stage's checkpoints.
+      saved: the stage's checkpoints; None where there are none.
       step: which of them; None is the latest, 0 the stage's start.
     """
     mesh, number = self.experiment.mesh, self.stage.number
-    iterator = iter(self.batches.dataset(self.feed.places))
-    if step != 0 and saved.latest_step() is not None:
+    iterator = self._reader()
+    if saved and step != 0 and saved.latest_step() is not None:
       self._check_origin(saved)
       like = abstract_state(self.trainable, mesh)
       found = saved.restore(to_pure(like), iterator, step)
@@ -190,6 +193,17 @@ class StageRun:
     # The step donates its state: the caller's parameters must survive.
     trainable = jax.tree.map(jnp.copy, self.trainable)
     return new_state(trainable, key, mesh), iterator
+
+  def _reader(self) -> Patient:
+    """A new iterator over the batches, at the start."""
+    data, number = self.config.data, self.stage.number
+    return Patient(
+      iter(self.batches.dataset(self.feed.places)),
+      f"{processes.name()}stage {number}, data",
+      self.experiment.folder.root,
+      stall_seconds=data.stall_seconds,
+      give_up_seconds=data.give_up_seconds,
+    )
 
   def next_batch(
     self, iterator: Iterator, step: int, save_failed: bool = False
@@ -221,6 +235,7 @@ class StageRun:
     previous, told = None, {}
     first = int(state["step"])
     for step in range(first, self.last_step):
+      self.experiment.check_lock()
       if processes.heard(told.get("save_failed"), saved.has_failed()):
         saved.settle()
       if processes.heard(told.get("stop"), bool(self.stop.reason)):

@@ -1,5 +1,7 @@
 """What a run trains on, behind one interface: questions, or made-up batches."""
 
+import pathlib
+import tempfile
 from typing import Protocol
 
 import ml_collections
@@ -34,8 +36,19 @@ class Supply(Protocol):
     """Questions of a stage, from which its steps follow."""
     ...
 
+  def questions(self, stage: Stage) -> QuestionSource | None:
+    """The questions of a stage; None where there are none to read.
+
+    Raises:
+      ConfigError: The stage asks for what is not there; names its fields.
+    """
+    ...
+
   def tokenizer(self, folder: Workdir) -> Tokenizer | None:
-    """The run's tokenizer, made where needed; None where nothing is text."""
+    """The run's tokenizer, made where needed; None where nothing is text.
+
+    It is not written: it may be of a config that cannot be run.
+    """
     ...
 
   def batches(
@@ -52,26 +65,26 @@ def open_supply(config: ml_collections.ConfigDict) -> Supply:
     ConfigError: There is no such source.
     PrepareError: The data set cannot be opened.
   """
-  sources = {"tfds": OpenAqa, "synthetic": Synthetic}
-  if config.data.source not in sources:
+  if config.data.source not in SOURCES:
     raise config_lib.ConfigError(
       f"config.data.source is {config.data.source!r}; there are "
-      f"{', '.join(sources)}"
+      f"{', '.join(SOURCES)}"
     )
-  return sources[config.data.source](config)
+  return SOURCES[config.data.source](config)
 
 
 def questions(source: QuestionSource, stage: Stage) -> QuestionSource:
-  """The questions of a stage; an error names the field that asks in vain."""
-  part, chosen = source, {}
+  """The questions of a stage; an error names the fields that ask in vain."""
+  part, chosen, problems = source, {}, []
   for field in ("tasks", "datasets"):
-    chosen[field] = getattr(stage, field) or None
+    asked = {field: getattr(stage, field) or None}
     try:
-      part = source.select(**chosen)
+      part = source.select(**chosen, **asked)
+      chosen |= asked
     except ValueError as error:
-      raise config_lib.ConfigError(
-        f"config.stages.stage{stage.number}.{field}: {error}"
-      ) from error
+      problems.append(f"config.stages.stage{stage.number}.{field}: {error}")
+  if problems:
+    raise config_lib.ConfigError("\n".join(problems))
   return part
 
 
@@ -92,7 +105,11 @@ class OpenAqa:
 
   def num_questions(self, stage: Stage) -> int:
     """See `Supply`."""
-    return questions(self._train_set, stage).num_rows
+    return self.questions(stage).num_rows
+
+  def questions(self, stage: Stage) -> QuestionSource:
+    """See `Supply`."""
+    return questions(self._train_set, stage)
 
   def tokenizer(self, folder: Workdir) -> Tokenizer:
     """The run's own tokenizer, else the config's, the base's, or a new one."""
@@ -103,13 +120,13 @@ class OpenAqa:
       tokenizer = SentencePieceTokenizer(config.tokenizer.model)
     elif config.base:
       tokenizer = load_tokenizer(config.base)
-    if tokenizer is None:
-      print("training a tokenizer on the questions ...", flush=True)
-      path = folder.root / "tokenizer.model"
-      size = config.tokenizer.vocab_size
+    if tokenizer is not None:
+      return tokenizer
+    print("training a tokenizer on the questions ...", flush=True)
+    size = config.tokenizer.vocab_size
+    with tempfile.TemporaryDirectory() as fresh:
+      path = pathlib.Path(fresh) / "tokenizer.model"
       return self._prepare.train_tokenizer(self._train_set, size, path)
-    tokenizer.save(folder.root)
-    return tokenizer
 
   def batches(
     self, stage: Stage, tokenizer: Tokenizer, audio_tokens: int
@@ -117,7 +134,7 @@ class OpenAqa:
     """See `Supply`."""
     data = self._config.data
     return Batches(
-      questions(self._train_set, stage),
+      self.questions(stage),
       tokenizer,
       batch_size=data.batch_size,
       seed=self._config.seed + stage.number,
@@ -149,6 +166,10 @@ class Synthetic:
     del stage
     return 0
 
+  def questions(self, stage: Stage) -> None:
+    """None: there are none to read."""
+    del stage
+
   def tokenizer(self, folder: Workdir) -> None:
     """None: nothing is text."""
     del folder
@@ -168,3 +189,7 @@ class Synthetic:
       audio_tokens=audio_tokens,
       num_threads=data.num_threads,
     )
+
+
+SOURCES = {"tfds": OpenAqa, "synthetic": Synthetic}
+"""Values of `config.data.source`."""

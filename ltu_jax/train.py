@@ -12,19 +12,21 @@ starts from, first that applies:
 import contextlib
 import pathlib
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 import jax
 import ml_collections
 from flax import nnx
 from jax.sharding import Mesh
 
-from ltu_jax import base, processes, replay, resume, space
+from ltu_jax import base, config_check, processes, replay, resume, space
 from ltu_jax import config as config_lib
 from ltu_jax.audio.decode import AudioError
 from ltu_jax.bad_batches import BadBatchError
 from ltu_jax.checkpoint import CheckpointError
+from ltu_jax.config_check_data import check_with_data
 from ltu_jax.curriculum import CurriculumError, Stage
+from ltu_jax.data.patience import StalledError, WorkerError
 from ltu_jax.data.question_source import PrepareError, RecordError
 from ltu_jax.evaluate import held_out, report
 from ltu_jax.metrics import Metrics, duration
@@ -33,7 +35,7 @@ from ltu_jax.models.ltu import LtuConfig, abstract
 from ltu_jax.sharding import ShardingError, make_mesh
 from ltu_jax.stage_run import Experiment, StageRun, keep
 from ltu_jax.stop import Stop
-from ltu_jax.supply import Supply, open_supply
+from ltu_jax.supply import open_supply
 from ltu_jax.train_state import (
   PartitionError,
   abstract_params,
@@ -63,7 +65,9 @@ USER_ERRORS = (
   PrepareError,
   processes.ProcessError,
   RecordError,
+  StalledError,
   UnreadableError,
+  WorkerError,
 )
 """Errors whose message is all a user needs; main prints them in one line."""
 
@@ -121,18 +125,25 @@ def _prepare(
   held: contextlib.ExitStack,
 ) -> tuple[Experiment, nnx.State]:
   """Checks everything, opens the data, makes or loads the start weights."""
-  config_lib.check(config, jax.device_count())
+  config_check.check(config, jax.device_count())
   stages = config_lib.stages(config)
   mesh = make_mesh(config.mesh)
   _adopt_base(config)
   folder.check_config(config, allow)
   processes.check_same("the config", config.to_json())
   data = processes.in_turn(lambda: open_supply(config))
-  _validate(config, stages, mesh, data)
-  processes.in_turn(lambda: _lock(folder, held))
-  processes.in_turn(lambda: folder.record_config(config))
-  processes.in_turn(lambda: _link_base(config, folder))
+  # Once before a tokenizer is trained, which may take minutes.
+  check_with_data(config, stages, data, None)
+  if config.debug.replay:
+    folder.read_config()  # there has to be a run
+  lock = processes.in_turn(lambda: _lock(folder, held))
   tokenizer = processes.in_turn(lambda: data.tokenizer(folder))
+  check = lambda: check_with_data(config, stages, data, tokenizer, mesh)
+  processes.in_turn(check)
+  if not config.debug.replay:
+    processes.in_turn(lambda: folder.record_config(config))
+  processes.in_turn(lambda: _link_base(config, folder))
+  tokenizer = processes.in_turn(lambda: folder.record_tokenizer(tokenizer))
   cfg = model_config(folder, config, tokenizer)
   _check_space(config, folder, cfg, mesh)
   make_base(folder, config, cfg, mesh)
@@ -152,14 +163,16 @@ def _prepare(
     stop=stop,
     origin=resume.metadata(base_hash, data.identity(), tokenizer_hash, mesh),
     allow=allow,
+    check_lock=lock.check if lock else lambda: None,
   )
   return experiment, params
 
 
-def _lock(folder: Workdir, held: contextlib.ExitStack) -> None:
+def _lock(folder: Workdir, held: contextlib.ExitStack) -> WorkdirLock | None:
   """Keeps other runs out of the folder; the first process does it."""
-  if jax.process_index() == 0:
-    held.enter_context(WorkdirLock(folder.root))
+  if jax.process_index():
+    return None
+  return held.enter_context(WorkdirLock(folder.root))
 
 
 def _check_space(
@@ -179,26 +192,6 @@ def _check_space(
       folder.root, needed + drawn, "start weights and checkpoints"
     )
   )
-
-
-def _validate(
-  config: ml_collections.ConfigDict,
-  stages: Sequence[Stage],
-  mesh: Mesh,
-  data: Supply,
-) -> None:
-  """Finds what cannot run before anything is written or compiled."""
-  if (
-    config.tokenizer.model
-    and not pathlib.Path(config.tokenizer.model).is_file()
-  ):
-    raise config_lib.ConfigError(
-      f"config.tokenizer.model: no file {config.tokenizer.model}"
-    )
-  params = abstract_params(config_lib.model_config(config), mesh)
-  for stage in stages:
-    split_params(params, stage.trainable)
-    stage.last_step(data.num_questions(stage), config.data.batch_size)
 
 
 def _adopt_base(config: ml_collections.ConfigDict) -> None:

@@ -16,6 +16,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import tempfile
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -175,6 +176,22 @@ class Workdir:
     fresh = self.config.with_suffix(".tmp")
     fresh.write_text(json.dumps(json.loads(config.to_json()), indent=2) + "\n")
     fresh.replace(self.config)
+
+  def record_tokenizer(self, tokenizer: Tokenizer | None) -> Tokenizer | None:
+    """Writes the tokenizer, if there is none. To be called by all `in_turn`.
+
+    Returns:
+      The run's, the same in all processes; None where nothing is text.
+    """
+    if tokenizer is None:
+      return None
+    if not jax.process_index() and load_tokenizer(self.root) is None:
+      with tempfile.TemporaryDirectory(dir=self.root) as fresh:
+        tokenizer.save(fresh)
+        # The file that makes it one, tokenizer.*, comes last.
+        for path in sorted(pathlib.Path(fresh).iterdir(), reverse=True):
+          path.replace(self.root / path.name)
+    return self.load_tokenizer()
 
   def read_config(self) -> dict[str, Any]:
     """Reads the config of the run.

@@ -51,7 +51,7 @@ def test_schedule_by_hand():
 @pytest.mark.parametrize(
   "fields, questions, words",
   [
-    ({}, 100, r"stage2\.steps"),
+    ({}, 100, r"config\.stages\.stage2\.steps: 100 questions"),
     ({"steps": 50}, 1000, r"stage2\.warmup_steps is 100"),
     (
       {"steps": 200, "handoff_step": 201},
@@ -64,6 +64,15 @@ def test_stage_that_cannot_run_names_its_field(fields, questions, words):
   stage = curriculum.Stage(2, "", **fields)
   with pytest.raises(curriculum.CurriculumError, match=words):
     stage.num_steps(questions, 256)
+
+
+def test_a_stage_names_all_that_is_longer_than_itself():
+  stage = curriculum.Stage(2, "", steps=5, warmup_steps=6, handoff_step=7)
+  with pytest.raises(curriculum.CurriculumError) as told:
+    stage.num_steps(0, 256)
+  first, second = str(told.value).splitlines()
+  assert "stage2.warmup_steps is 6" in first
+  assert "stage2.handoff_step is 7" in second
 
 
 def test_unknown_fields_are_named():

@@ -7,6 +7,7 @@ import pytest
 
 from configs import curriculum, published, stage1, stage2, stage3, stage4
 from ltu_jax import config as config_lib
+from ltu_jax import config_check
 from ltu_jax.curriculum import PUBLISHED
 from ltu_jax.models.llama import LLAMA_13B, SMOLLM2_135M
 from ltu_jax.models.ltu import LtuConfig
@@ -43,7 +44,7 @@ def test_the_default_is_7b():
 def test_every_variant_lies_on_a_mesh(variant):
   mesh = make_mesh({"fsdp": 8})
   config = curriculum.get_config(variant)
-  config_lib.check(config, 8)
+  config_check.check(config, 8)
   params = abstract_params(config_lib.model_config(config), mesh)
   for stage in config_lib.stages(config):
     assert jax.tree.leaves(split_params(params, stage.trainable)[0])

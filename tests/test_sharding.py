@@ -18,6 +18,7 @@ from ltu_jax.sharding import (
   from_local_rows,
   local_rows,
   make_mesh,
+  misfits,
   path_name,
   spec_of,
 )
@@ -41,6 +42,7 @@ def test_minus_one_takes_the_devices_left():
     ({"modell": 8}, "modell"),
     ({"fsdp": -1, "tensor": -1}, "one axis"),
     ({"fsdp": -1, "tensor": 3}, "devices"),
+    ({"data": 0, "fsdp": -1}, "needs 0 devices"),
   ],
 )
 def test_mesh_that_does_not_fit(shape, words):
@@ -92,6 +94,16 @@ def test_size_that_does_not_divide_is_named():
   # The mesh that the error names does work.
   named = ast.literal_eval(re.search(words, str(told.value)).group(2))
   abstract_with_sharding(state, make_mesh(named))
+
+
+def test_every_size_that_does_not_divide_is_found():
+  _, state = abstract(golden_data.config("forward_b"))  # width 48, 3 heads
+  found = misfits(state, make_mesh({"tensor": 8}))
+  names = {"llama/layers/q_proj/w", "encoder/blocks/qkv/w"}
+  assert names <= {misfit.name for misfit in found}
+  assert {"heads", "audio_heads"} <= {misfit.axis for misfit in found}
+  assert all(m.size % m.parts and m.size in m.shape for m in found)
+  assert misfits(state, make_mesh({"data": 8})) == []
 
 
 def test_split_by_path():

@@ -11,9 +11,8 @@ import pytest
 
 from configs import curriculum, stage1, stage2, stage3, stage4
 from ltu_jax import base_reader, train
-from ltu_jax.curriculum import CurriculumError
+from ltu_jax.config import ConfigError
 from ltu_jax.data.synthetic import SyntheticBatches
-from ltu_jax.train_state import PartitionError
 from no_tensorflow import NO_TENSORFLOW
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -119,7 +118,7 @@ def test_a_base_of_integers_cannot_be_trained(tmp_path):
   config.data.source = "synthetic"
   config.model.llama.base_dtype = "int8"
   config.stages.stage4.trainable = ("^llama/",)
-  with pytest.raises(PartitionError, match="base_dtype"):
+  with pytest.raises(ConfigError, match="base_dtype"):
     train.run(config, str(tmp_path))
   assert not (tmp_path / "config.json").exists()
 
@@ -146,5 +145,5 @@ def test_a_stage_without_steps_is_told_to_name_them(tmp_path):
   config = stage4.get_config("tiny")
   config.data.source = "synthetic"
   config.stages.stage4.steps = 0
-  with pytest.raises(CurriculumError, match=r"stage4\.steps"):
+  with pytest.raises(ConfigError, match=r"stage4\.steps"):
     train.run(config, str(tmp_path))

@@ -38,13 +38,13 @@ _MINI = {
   "num_train": 0,
   "num_test": 0,
 }
-"""config.data of configs/base.py, as far as opening the data set goes."""
+"""config.data of default_config.py, as far as opening the data set goes."""
 
 _CONTENT = ("name", "sounds_dir", "num_train", "num_test")
 """Fields that say what is in it."""
 
 _BATCH_SIZE, _MAX_NEW_TOKENS = 32, 48
-"""config.eval of configs/base.py."""
+"""config.eval of default_config.py."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
