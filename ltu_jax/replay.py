@@ -200,4 +200,5 @@ def _words(line: Mapping[str, Any]) -> str:
   """A line's numbers."""
   parts = line["grad_norm_by_part"].items()
   by_part = ", ".join(f"{name} {norm:.4g}" for name, norm in parts)
-  return f"loss {line['loss']:.4g}  gradient norm {line['grad_norm']:.4g} ({by_part})"
+  numbers = f"loss {line['loss']:.4g}  gradient norm {line['grad_norm']:.4g}"
+  return f"{numbers} ({by_part})"

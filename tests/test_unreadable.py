@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import made_up_sounds
-from ltu_jax import train, workdir
+from ltu_jax import stage_run, train, workdir
 from ltu_jax.config import ConfigError
 from ltu_jax.data import prepare
 from ltu_jax.data.openaqa import Unreadable
@@ -132,14 +132,14 @@ def stages(config, *names):
 def seen(monkeypatch):
   """Which batches were trained on: (stage, step) -> batch."""
   batches = {}
-  following = train._StageRun._next
+  following = stage_run.StageRun.next_batch
 
-  def keep(self, iterator, step):
-    batch = following(self, iterator, step)
+  def keep(self, iterator, step, save_failed=False):
+    batch = following(self, iterator, step, save_failed)
     batches[self.stage.number, step] = jax.device_get(batch)
     return batch
 
-  monkeypatch.setattr(train._StageRun, "_next", keep)
+  monkeypatch.setattr(stage_run.StageRun, "next_batch", keep)
   return batches
 
 
