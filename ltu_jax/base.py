@@ -25,7 +25,7 @@ import numpy as np
 from flax import nnx
 from orbax.checkpoint import v1 as ocp
 
-from ltu_jax import checksum, processes, tree_names
+from ltu_jax import checkpoint_seal, checksum, processes, tree_names
 from ltu_jax.checkpoint_step import READ_ERRORS, CheckpointError, reason
 from ltu_jax.models.ltu import PART_TYPES, STACKS
 
@@ -47,14 +47,14 @@ class BaseInfo:
     parts: The parts that are there -> their sizes, the dataclasses of models/.
     origin: Lines that say where the weights came from.
     content_hash: SHA-256 over all names, dtypes, shapes and bytes.
-    checksums: Stored name -> its checksum (checksum.py); empty in a folder
-      that was made before there were any.
+    arrays: Stored name -> its dtype and shape, such as float32[2,3], and its
+      checksum (checksum.py); empty in a folder from before there were any.
   """
 
   parts: dict[str, Any]
   origin: tuple[str, ...]
   content_hash: str
-  checksums: dict[str, str]
+  arrays: dict[str, tuple[str, str]]
 
 
 def stored_name(path: str, layer: int | None = None) -> str:
@@ -114,7 +114,7 @@ class BaseWriter:
     self._pending: dict[str, np.ndarray] = {}
     self._pending_bytes = 0
     self._digests: dict[str, str] = {}
-    self._checksums: dict[str, str] = {}
+    self._arrays: dict[str, tuple[str, str]] = {}
     self._saving: ocp.AsyncResponse[None] | None = None
 
   def __enter__(self) -> "BaseWriter":
@@ -149,8 +149,9 @@ class BaseWriter:
       "parts": {k: dataclasses.asdict(v) for k, v in self._parts.items()},
       "origin": self._origin,
       "content_hash": tree_names.combined_hash(self._digests),
-      "checksums": self._checksums,
+      "arrays": self._arrays,
     }
+    found["digest"] = checkpoint_seal.digest(found)
     text = json.dumps(found, indent=2) + "\n"
     (self._work / "base.json").write_text(text, encoding="utf-8")
     self._work.rename(self._path)
@@ -164,7 +165,8 @@ class BaseWriter:
     """Adds one array under its `stored_name`."""
     array = np.ascontiguousarray(array)
     self._digests[name] = tree_names.array_hash(name, array)
-    self._checksums[name] = checksum.of_array(array)
+    sums = checksum.of_array(array)
+    self._arrays[name] = (tree_names.signature(array), sums)
     self._pending[name] = array
     self._pending_bytes += array.nbytes
     if self._pending_bytes >= _FLUSH_BYTES:
@@ -232,12 +234,14 @@ def info(path: str | os.PathLike) -> BaseInfo:
     found = json.loads((path / "base.json").read_text(encoding="utf-8"))
     if found["format"] != _FORMAT or found["version"] != _VERSION:
       raise ValueError(f"it is {found['format']!r} {found['version']}")
+    if found.pop("digest", None) not in (None, checkpoint_seal.digest(found)):
+      raise ValueError("it is not what was written")
     parts = {k: _part(k, v) for k, v in found["parts"].items()}
     return BaseInfo(
       parts,
       tuple(found["origin"]),
       found["content_hash"],
-      dict(found.get("checksums", {})),
+      {k: (v[0], v[1]) for k, v in found.get("arrays", {}).items()},
     )
   except (FileNotFoundError, NotADirectoryError) as error:
     raise CheckpointError(

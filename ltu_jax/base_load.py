@@ -42,21 +42,24 @@ def load(path: str | os.PathLike, target: Mapping[str, Any]) -> dict[str, Any]:
       shape; then every difference is listed.
   """
   path = pathlib.Path(path).absolute()
-  checksums = base.info(path).checksums
+  written = base.info(path).arrays
   wanted = tree_names.leaves(target)
   stored = base.stored_tree(path)
   pieces = list(_pieces(wanted, tree_names.leaves(stored)))
   tree = base.nested({piece.name: piece.struct for piece in pieces})
-  rows = tree_names.differences(
-    tree_names.signatures(stored), tree_names.signatures(tree)
-  )
+  found = tree_names.signatures(stored)
+  if written:
+    said = {name: signature for name, (signature, _) in written.items()}
+    if rows := tree_names.differences(found, said):
+      raise base.damaged(path, f"it has other arrays than were stored: {rows}")
+  rows = tree_names.differences(found, tree_names.signatures(tree))
   if rows:
     raise CheckpointError(f"{path}: these are another model's weights:\n{rows}")
   loaded = _Loaded(wanted)
   for some in _batches(pieces):
     tree = base.nested({piece.name: piece.struct for piece in some})
     read = tree_names.leaves(base.read_tree(path, tree, partial=True))
-    _check(path, read, checksums)
+    _check(path, read, written)
     for piece in some:
       loaded.add(piece, read.pop(piece.name))
     loaded.wait()
@@ -64,10 +67,13 @@ def load(path: str | os.PathLike, target: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(
-  path: pathlib.Path, read: Mapping[str, jax.Array], sums: Mapping[str, str]
+  path: pathlib.Path,
+  read: Mapping[str, jax.Array],
+  written: Mapping[str, tuple[str, str]],
 ) -> None:
   """Raises CheckpointError if what was read is not what was stored."""
-  known = {name: array for name, array in read.items() if name in sums}
+  known = {name: array for name, array in read.items() if name in written}
+  sums = {name: written[name][1] for name in known}
   if wrong := checksum.different(sums, checksum.of_tree(known)):
     raise base.damaged(path, f"{', '.join(wrong[:3])}: not the numbers stored")
 

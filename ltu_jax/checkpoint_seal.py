@@ -31,10 +31,10 @@ def sealed(
   arrays = {k: [tree_names.signature(flat[k]), sums[k]] for k in flat}
   seal = {
     "arrays": arrays,
-    "position": None if position is None else _digest(position),
+    "position": None if position is None else digest(position),
   }
   whole = {**metadata, _KEY: seal}
-  return {**metadata, _KEY: {**seal, "digest": _digest(_canonical(whole))}}
+  return {**metadata, _KEY: {**seal, "digest": digest(whole)}}
 
 
 class Seal:
@@ -53,9 +53,7 @@ class Seal:
     """
     try:
       seal = dict(found[_KEY])
-      digest = seal.pop("digest")
-      whole = {**found, _KEY: seal}
-      intact = digest == _digest(_canonical(whole))
+      intact = seal.pop("digest") == digest({**found, _KEY: seal})
       self._sums = {k: v[1] for k, v in seal["arrays"].items()}
       self.arrays = {k: v[0] for k, v in seal["arrays"].items()}
       self._position = seal["position"]
@@ -86,14 +84,11 @@ class Seal:
     Raises:
       ValueError: It is not what was saved.
     """
-    if self._position != _digest(text):
+    if self._position != digest(text):
       raise ValueError("the data position is not what was saved")
 
 
-def _canonical(values: Any) -> str:
-  """The one JSON text of values."""
-  return json.dumps(values, sort_keys=True)
-
-
-def _digest(text: str) -> str:
+def digest(values: Any) -> str:
+  """SHA-256 of JSON values, whatever the order of their keys."""
+  text = json.dumps(values, sort_keys=True)
   return hashlib.sha256(text.encode()).hexdigest()

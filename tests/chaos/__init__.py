@@ -1,0 +1,1 @@
+"""Breaks training runs in every way we know; nothing may be lost."""

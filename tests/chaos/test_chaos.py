@@ -1,0 +1,22 @@
+"""Twenty stories: every kind of fault, nothing lost."""
+
+import pytest
+
+from tests.chaos import faults
+from tests.chaos.__main__ import play_all, table
+from tests.chaos.story import choose
+
+
+def test_a_few_stories_have_every_fault():
+  names = {
+    f.__name__ for seed in range(20) for p in choose(seed) for f in p if f
+  }
+  assert names == {f.__name__ for f in (*faults.STARTS, *faults.BETWEEN)}
+
+
+@pytest.mark.slow
+def test_nothing_is_lost(tmp_path):
+  told = play_all(range(20), tmp_path)
+  print(table(told))
+  assert len(told) == 20
+  assert not [story for story in told if story.lost]
