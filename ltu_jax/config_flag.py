@@ -7,8 +7,19 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-_ERRORS = (flags.Error, AttributeError, OSError)
-"""What reading flags raises for a user's mistakes."""
+_ERRORS = (
+  flags.Error,
+  AttributeError,
+  LookupError,
+  OSError,
+  TypeError,
+  ValueError,
+)
+"""What reading flags raises for a user's mistakes: ml_collections has an error
+of its own for each way in which a path can lead nowhere."""
+
+_IN_FILE = "Error whilst parsing config file"
+"""How ml_collections begins an error of the file's own code, with its trace."""
 
 
 class FlagError(ValueError):
@@ -27,27 +38,33 @@ def parse(
   try:
     return values(argv)
   except _ERRORS as error:
-    lines = [_words(error), *_wrong_fields(argv)]
+    if _IN_FILE in str(error):
+      raise
+    lines = _wrong_fields(argv)
+    if isinstance(error, flags.Error) or not lines:
+      lines = [_words(error, "--config"), *lines]
     raise FlagError("\n".join(dict.fromkeys(lines))) from error
 
 
-def _words(error: Exception) -> str:
-  """What is wrong, in one line."""
-  if isinstance(error, AttributeError):
-    # ml_collections quotes its message, which names the nearest field, twice.
-    words = re.sub(r"[\\']", "", str(error).replace("\\n", ". "))
-    return f"--config: no field {words}"
+def _words(error: Exception, name: str) -> str:
+  """What is wrong with a flag, in one line."""
   if isinstance(error, OSError):  # raised by the first use of a missing config
-    error = error.__cause__ or error
-    return f"--config: {' '.join(str(error).split())}"
-  return " ".join(str(error).split())
+    return f"--config: {' '.join(str(error.__cause__ or error).split())}"
+  words = " ".join(str(error).split())
+  if isinstance(error, flags.Error):
+    return words
+  # ml_collections quotes its message, which names the nearest field, twice.
+  words = re.sub(r"[\\']", "", str(error).replace("\\n", ". "))
+  if isinstance(error, AttributeError | KeyError):
+    return f"{name}: no field {words}"
+  return f"{name}: no such field ({words})"
 
 
 def _wrong_fields(argv: Sequence[str]) -> list[str]:
   """What is wrong with each --config.x=y; absl stops at the first."""
   command, *rest = argv
   files = [arg for arg in rest if re.match("--?config=", arg)]
-  fields = [arg for arg in rest if re.match(r"--?(no)?config\.[^=]+=", arg)]
+  fields = [arg for arg in rest if re.match(r"--?(no)?config\..*=", arg)]
   lines = []
   for field in fields:
     alone = [command, *files, field]
@@ -58,7 +75,7 @@ def _wrong_fields(argv: Sequence[str]) -> list[str]:
     try:
       values(alone)
     except _ERRORS as error:
-      lines.append(_words(error))
+      lines.append(_words(error, field.partition("=")[0]))
   return lines
 
 
@@ -71,5 +88,5 @@ def config(value: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   try:
     value.keys()
   except OSError as error:
-    raise FlagError(_words(error)) from error
+    raise FlagError(_words(error, "--config")) from error
   return value

@@ -14,6 +14,8 @@ ROOT = pathlib.Path(__file__).parent.parent
   [
     (["--config.data.batchsize=3"], ["batchsize", '"batch_size"']),
     (["--config.stages.stage2.peaklr=3"], ["peaklr", '"peak_lr"']),
+    (["--config.dta.batch_size=3"], ["config.dta.batch_size", '"data"']),
+    (["--config.seed.x=3"], ["config.seed.x", "no"]),
     (["--config.data.batch_size=abc"], ["config.data.batch_size", "abc"]),
     (["--config=configs/nope.py"], ["configs/nope.py"]),
     (["--config=configs/nope.py", "--config.seed=1"], ["configs/nope.py"]),
