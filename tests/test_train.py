@@ -200,7 +200,9 @@ def test_bad_config_is_one_clear_error(sounds, tmp_path, change, words):
   with pytest.raises(ConfigError, match=words):
     train.run(config, str(tmp_path / "run"))
   # The same folder takes the mended config, with another tokenizer, too.
-  assert not (tmp_path / "run").exists()
+  for name in ("config.json", "tokenizer.model", "pretrained", "base"):
+    assert not (tmp_path / "run" / name).is_symlink()
+    assert not (tmp_path / "run" / name).exists()
 
 
 KINDS = (("caption", "vgg"), ("caption", "audiocaps"), ("cla_label", "vgg"))
