@@ -100,7 +100,9 @@ class Found:
 
   def lines(self) -> list[str]:
     """The problems in the order of the fields' names."""
-    return [line for _, line in sorted(self.problems, key=lambda p: p[0])]
+    ordered = sorted(self.problems, key=lambda problem: problem[0])
+    # A value may have line breaks.
+    return [" ".join(line.split()) for _, line in ordered]
 
 
 def read(config: Any) -> Found:

@@ -5,10 +5,25 @@ from collections.abc import Sequence
 
 import ml_collections
 from absl import flags
+from ml_collections import config_flags
+
+_ERRORS = (
+  flags.Error,
+  AttributeError,
+  LookupError,
+  OSError,
+  TypeError,
+  ValueError,
+)
+"""What reading flags raises for a user's mistakes: ml_collections has an error
+of its own for each way in which a path can lead nowhere."""
+
+_IN_FILE = "Error whilst parsing config file"
+"""How ml_collections begins an error of the file's own code, with its trace."""
 
 
 class FlagError(ValueError):
-  """A flag that cannot be used; the message is one line."""
+  """Flags that cannot be used; the message has a line for each."""
 
 
 def parse(
@@ -17,16 +32,51 @@ def parse(
   """Reads the flags; returns what is none.
 
   Raises:
-    FlagError: an unknown flag or config field, or a value that does not fit.
+    FlagError: an unknown flag or config field, or a value that does not fit; a
+      line for each.
   """
   try:
     return values(argv)
-  except flags.Error as error:
-    raise FlagError(" ".join(str(error).split())) from error
-  except AttributeError as error:
-    # ml_collections quotes its message, which names the nearest field, twice.
-    words = re.sub(r"[\\']", "", str(error).replace("\\n", ". "))
-    raise FlagError(f"--config: no field {words}") from error
+  except _ERRORS as error:
+    if _IN_FILE in str(error):
+      raise
+    lines = _wrong_fields(argv)
+    if isinstance(error, flags.Error) or not lines:
+      lines = [_words(error, "--config"), *lines]
+    raise FlagError("\n".join(dict.fromkeys(lines))) from error
+
+
+def _words(error: Exception, name: str) -> str:
+  """What is wrong with a flag, in one line."""
+  if isinstance(error, OSError):  # raised by the first use of a missing config
+    return f"--config: {' '.join(str(error.__cause__ or error).split())}"
+  words = " ".join(str(error).split())
+  if isinstance(error, flags.Error):
+    return words
+  # ml_collections quotes its message, which names the nearest field, twice.
+  words = re.sub(r"[\\']", "", str(error).replace("\\n", ". "))
+  if isinstance(error, AttributeError | KeyError):
+    return f"{name}: no field {words}"
+  return f"{name}: no such field ({words})"
+
+
+def _wrong_fields(argv: Sequence[str]) -> list[str]:
+  """What is wrong with each --config.x=y; absl stops at the first."""
+  command, *rest = argv
+  files = [arg for arg in rest if re.match("--?config=", arg)]
+  fields = [arg for arg in rest if re.match(r"--?(no)?config\..*=", arg)]
+  lines = []
+  for field in fields:
+    alone = [command, *files, field]
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file(
+      "config", flag_values=values, sys_argv=alone
+    )
+    try:
+      values(alone)
+    except _ERRORS as error:
+      lines.append(_words(error, field.partition("=")[0]))
+  return lines
 
 
 def config(value: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
@@ -37,7 +87,6 @@ def config(value: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   """
   try:
     value.keys()
-  except OSError as error:  # raised by the first use of a missing config
-    words = " ".join(str(error.__cause__ or error).split())
-    raise FlagError(f"--config: {words}") from error
+  except OSError as error:
+    raise FlagError(_words(error, "--config")) from error
   return value

@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs import base, curriculum, published, quickstart, stage2
+from configs import (
+  base,
+  curriculum,
+  published,
+  quickstart,
+  stage1,
+  stage2,
+  stage3,
+  stage4,
+)
 from ltu_jax import base as base_lib
 from ltu_jax import config_check, sharding, train_step
 from ltu_jax.config import ConfigError
@@ -55,10 +64,10 @@ def test_configs_are_right():
   config_check.check(quickstart.get_config(), 1)
 
 
-@pytest.mark.parametrize("module", [curriculum, stage2])
 @pytest.mark.parametrize("variant", published.VARIANTS)
-def test_variants_are_right(module, variant):
-  config_check.check(module.get_config(variant), 8)
+def test_variants_are_right(variant):
+  for module in (curriculum, stage1, stage2, stage3, stage4):
+    config_check.check(module.get_config(variant), 8)
 
 
 @pytest.mark.parametrize(
@@ -316,6 +325,35 @@ def test_any_mutation_is_named(path, kind, value, as_config_dict):
   if as_config_dict and not isinstance(value, dict):
     config = ml_collections.ConfigDict(config)
   assert any(line.startswith(where) for line in problems(config))
+
+
+ANY = st.one_of(
+  st.integers(),
+  st.integers(-1, 300),
+  st.sampled_from([10**6, 2**31, 2**40, 10**400, 0.0, -0.0, float("inf")]),
+  st.floats(),
+  st.booleans(),
+  st.text(max_size=8),
+  st.lists(st.text(max_size=4), max_size=2).map(tuple),
+  ODD,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from([*fields(valid())]), ANY, max_size=4))
+def test_any_values_are_taken_or_refused(changes):
+  """No other exception than a ConfigError, whatever stands where."""
+  config = valid()
+  for path, value in sorted(changes.items(), key=lambda x: len(x[0])):
+    group = config
+    for name in path[:-1]:
+      group = group.get(name) if isinstance(group, dict) else None
+    if isinstance(group, dict):
+      group[path[-1]] = value
+  try:
+    config_check.check(config, 8)
+  except ConfigError as error:
+    assert all(x.startswith("config") for x in str(error).splitlines())
 
 
 def test_five_errors_are_five_lines(tmp_path):

@@ -14,8 +14,11 @@ ROOT = pathlib.Path(__file__).parent.parent
   [
     (["--config.data.batchsize=3"], ["batchsize", '"batch_size"']),
     (["--config.stages.stage2.peaklr=3"], ["peaklr", '"peak_lr"']),
+    (["--config.dta.batch_size=3"], ["config.dta.batch_size", '"data"']),
+    (["--config.seed.x=3"], ["config.seed.x", "no"]),
     (["--config.data.batch_size=abc"], ["config.data.batch_size", "abc"]),
     (["--config=configs/nope.py"], ["configs/nope.py"]),
+    (["--config=configs/nope.py", "--config.seed=1"], ["configs/nope.py"]),
     (["--config=configs/stage4.py:7c"], ["7c", "7b, 13b, smollm2, tiny"]),
     (["--config.log_every=0"], ["config.log_every is 0"]),
     (["--workdri=x"], ["workdri", "workdir"]),
@@ -40,3 +43,30 @@ def test_a_typo_is_one_error_without_a_traceback(tmp_path, flags, words):
   for word in words:
     assert word in found.stderr
   assert not (tmp_path / "run").exists()
+
+
+def test_all_wrong_fields_are_told(tmp_path):
+  found = subprocess.run(
+    [
+      sys.executable,
+      "-m",
+      "ltu_jax.main",
+      "--config=configs/quickstart.py",
+      f"--workdir={tmp_path / 'run'}",
+      "--config.data.batchsize=3",
+      "--config.log_every=5",
+      "--config.data.max_tokens=abc",
+      "--config.stages.stage2.peaklr=3",
+    ],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+  )
+  lines = found.stderr.splitlines()
+  assert found.returncode == 2 and len(lines) == 3, found.stderr
+  for line, words in zip(
+    lines,
+    [["batchsize", "batch_size"], ["max_tokens", "abc"], ["peaklr", "peak_lr"]],
+    strict=True,
+  ):
+    assert all(word in line for word in words)

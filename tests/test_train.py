@@ -188,6 +188,7 @@ def test_another_config_on_the_same_workdir_is_refused(whole, sounds):
     ({"stages.stage1.trainable": ("^projektor/",)}, "projekt"),
     ({"stages.stage1.tasks": ("singing",)}, "1.tasks:.*singing"),
     ({"stages.stage2.datasets": ("vgg",)}, "2.datasets:.*'vgg'"),
+    ({"data.max_tokens": 30}, "config.data.max_tokens is 30: .* would fit"),
     ({"tokenizer.model": "none.model"}, "none.model"),
     ({"base": "nowhere"}, "nowhere"),
   ],
@@ -198,8 +199,10 @@ def test_bad_config_is_one_clear_error(sounds, tmp_path, change, words):
   config.update_from_flattened_dict(change)
   with pytest.raises(ConfigError, match=words):
     train.run(config, str(tmp_path / "run"))
-  # The same folder takes the mended config.
-  assert not (tmp_path / "run/config.json").exists()
+  # The same folder takes the mended config, with another tokenizer, too.
+  for name in ("config.json", "tokenizer.model", "pretrained", "base"):
+    assert not (tmp_path / "run" / name).is_symlink()
+    assert not (tmp_path / "run" / name).exists()
 
 
 KINDS = (("caption", "vgg"), ("caption", "audiocaps"), ("cla_label", "vgg"))
