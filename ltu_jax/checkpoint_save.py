@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Self
@@ -13,10 +14,11 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from ltu_jax import processes
-from ltu_jax.checkpoint_keep import Keep
+from ltu_jax.checkpoint_keep import METRICS, Keep
 from ltu_jax.checkpoint_position import Position
 from ltu_jax.checkpoint_seal import sealed
 from ltu_jax.checkpoint_step import CheckpointError, check_state, reason
+from ltu_jax.space import num_bytes
 
 _SAVE_ERRORS = (ValueError, OSError, jax.errors.JaxRuntimeError)
 """What Orbax raises where a step cannot be written: TensorStore's words are a
@@ -25,12 +27,22 @@ ValueError, and a process that waits in vain for another gets JAX's error."""
 _MOST_STEPS_BETWEEN_TRIES = 64
 """A save that failed is tried again after 1, 2, 4, ... steps, at most this."""
 
+_TRY = "try-"
+"""How the folders begin in which is tried whether anything can be written."""
+
 _PAUSES = (1, 2, 4, 8, 16)
 """Seconds before each new try of a save that training waits for."""
 
 
 class Saves:
-  """The writing half of `checkpoint.Checkpoints`, which see."""
+  """The writing half of `checkpoint.Checkpoints`, which see.
+
+  Attributes:
+    any_failed: Whether a save failed within Orbax in this process. Threads of
+      it may then keep Python from ending, for minutes.
+  """
+
+  any_failed = False
 
   def __init__(
     self,
@@ -44,13 +56,19 @@ class Saves:
     self._directory = pathlib.Path(directory).absolute()
     self._metadata = dict(metadata or {})
     self._save_every = save_every
+    self._metrics: dict[int, Mapping[str, float]] = {}
     self._saving: int | None = None
     self._problem = ""  # why the save that is going on has failed, if known
     self._failures, self._pause = 0, 0
+    if not read_only and jax.process_index() == 0:
+      for path in self._directory.glob(f"{_TRY}*"):
+        shutil.rmtree(path, ignore_errors=True)  # a killed run's
     try:
       self._checkpointer = ocp.training.Checkpointer(
         self._directory,
-        preservation_policy=(keep or Keep()).policy(),
+        preservation_policy=(keep or Keep()).policy(
+          self._directory, self._metrics
+        ),
         cleanup_tmp_directories=not read_only,
       )
     except OSError as error:
@@ -113,11 +131,17 @@ class Saves:
     if step in self.steps():
       return False
     check_state(state)
+    obstacle = _obstacle(self._directory, num_bytes(dict(state)))
+    if problem := processes.any_problem(obstacle):
+      self.put_off(step, problem)
+      return False
     items, position = {"state": dict(state)}, None
     if iterator is not None:
       position = json.dumps(iterator.get_state(), indent=4)
       items["data"] = Position(position)
     custom = {**self._metadata, **(metadata or {}), "step": step}
+    if metrics:
+      self._metrics[step] = custom[METRICS] = dict(metrics)
     custom = sealed(custom, items["state"], position)
     self._saving = step
     try:
@@ -125,7 +149,6 @@ class Saves:
         step,
         items,
         force=True,
-        metrics=dict(metrics) if metrics else None,
         custom_metadata=custom,
       )
     except _SAVE_ERRORS as error:
@@ -158,6 +181,7 @@ class Saves:
     if not problem:
       self._failures = 0
       return True
+    Saves.any_failed = True
     self._sweep(step)
     self.put_off(step, problem)
     return False
@@ -237,6 +261,25 @@ class Saves:
         shutil.rmtree(path, ignore_errors=True)
     processes.barrier(f"swept {self._directory / str(step)}")
     self._checkpointer.reload()  # it forgets steps that it meant to remove
+
+
+def _obstacle(directory: pathlib.Path, size: int) -> str:
+  """Why a checkpoint of so many bytes cannot be written; "" if it may be.
+
+  Orbax would find out too, but its threads then wait for minutes, with copies
+  of the arrays.
+  """
+  if jax.process_index():
+    return ""
+  try:
+    with tempfile.TemporaryDirectory(prefix=_TRY, dir=directory) as folder:
+      (pathlib.Path(folder) / "file").write_bytes(bytes(4096))
+    free = shutil.disk_usage(directory).free
+  except OSError as error:
+    return f"{error.strerror}: {directory}"
+  if free < size:
+    return f"{size / 1e6:.1f} MB are needed and {free / 1e6:.1f} MB are free"
+  return ""
 
 
 def tell(text: str) -> None:

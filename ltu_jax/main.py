@@ -50,8 +50,8 @@ def main(argv: list[str]) -> None:
   """Runs the config in the workdir."""
   if len(argv) > 1:
     raise app.UsageError(f"unknown arguments {argv[1:]}; flags start with --")
-  # Orbax and TFDS say much that buries the progress lines.
-  logging.set_verbosity(logging.WARNING)
+  # Orbax and TFDS say much that buries the progress lines; what fails we tell.
+  logging.set_verbosity(logging.FATAL)
   try:
     config = config_flag.config(_CONFIG.value)
   except config_flag.FlagError as error:
@@ -90,12 +90,14 @@ def train_run(
 
   try:
     train.run(config, workdir, allow)
+    _end(0)
   except stop.Stopped as stopped:
     print(f"{stopped}. Go on with:\n  {_command()}", flush=True)
+    _end(0)
   except patience.StalledError as error:
     patience.leave(_fail(f"{processes.name()}{error}"))
   except train.USER_ERRORS as error:
-    sys.exit(_fail(f"{processes.name()}{error}"))
+    _end(_fail(f"{processes.name()}{error}"))
   except jax.errors.JaxRuntimeError as error:
     if jax.process_count() == 1:
       raise
@@ -107,6 +109,21 @@ def train_run(
       f" its last checkpoint. ({error})"
     )
     sys.exit(1)
+
+
+def _end(status: int) -> None:
+  """Ends, also where a save that failed has left threads that wait."""
+  import jax
+
+  from ltu_jax.checkpoint_save import Saves
+  from ltu_jax.data import patience
+
+  if Saves.any_failed:
+    if jax.distributed.is_initialized():
+      jax.distributed.shutdown()  # else the others take this one for dead
+    patience.leave(status)
+  if status:
+    sys.exit(status)
 
 
 def _command() -> str:

@@ -220,7 +220,7 @@ def test_a_failed_save_is_told_and_tried_again(
   shutil.copytree(saved, tmp_path, dirs_exist_ok=True)
   with Checkpoints(tmp_path, save_every=10) as checkpoints:
     assert not checkpoints.due(7)
-    small_files(512)
+    small_files(4096)  # enough for the first look, and not for all
     checkpoints.save(10, state_of(10), make_iterator())
     wait_for_failure(checkpoints)
     assert not checkpoints.settle()
@@ -245,10 +245,10 @@ def test_a_failed_save_is_told_and_tried_again(
 def test_a_last_save_that_cannot_be_made_is_an_error(
   saved, tmp_path, small_files, monkeypatch
 ):
-  monkeypatch.setattr("ltu_jax.checkpoint._PAUSES", (0, 0))
+  monkeypatch.setattr("ltu_jax.checkpoint_save._PAUSES", (0, 0))
   shutil.copytree(saved, tmp_path, dirs_exist_ok=True)
   with Checkpoints(tmp_path) as checkpoints:
-    small_files(512)
+    small_files(4096)  # enough for the first look, and not for all
     words = r"10: could not be saved in 3 tries\..* goes on from step 6\."
     with pytest.raises(CheckpointError, match=words):
       checkpoints.finish(10, state_of(10), make_iterator())

@@ -97,7 +97,9 @@ def second_run(run, rng, disk):
   run.wait_for_step(STAGES[0], 1)
   second = run.again()
   expect(second.end() == 2, "the second run was let in", second)
-  expect(f"pid {run.pid}" in second.text(), "no name of the first", second)
+  expect(
+    f"process {run.pid} on" in second.text(), "no name of the first", second
+  )
   expect(run.end() == 0, "the first run was harmed", run)
 
 

@@ -82,12 +82,8 @@ def play(seed, goal, scratch, cache):
   workdir = disk.folder / "run"
   try:
     for start, between in plan:
-      run = Run(workdir, cache, goal.data)
       told.starts += 1
-      try:
-        start(run, rng, disk)
-      finally:
-        run.kill()
+      _start(Run(workdir, cache, goal.data), start, rng, disk)
       if between:
         between(workdir, rng)
     told.starts += _finish(workdir, cache, goal)
@@ -100,6 +96,18 @@ def play(seed, goal, scratch, cache):
   finally:
     disk.close()
   return told
+
+
+def _start(run, fault, rng, disk):
+  """Plays the fault of a start; what was damaged before it may come first."""
+  try:
+    fault(run, rng, disk)
+  except Lost:
+    if not run.ended or "error:" not in run.text():
+      raise
+    _obey(run.workdir, run)
+  finally:
+    run.kill()
 
 
 def _finish(workdir, cache, goal):
