@@ -11,6 +11,8 @@ import dataclasses
 import io
 import os
 import re
+import stat
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -40,9 +42,15 @@ SUFFIXES = (
 _LOWEST_RATE = 1_000
 _HIGHEST_RATE = 1_000_000
 
-# A file is read in pieces of this many frames, so that memory follows what
-# the file holds and not what its header claims.
-_BLOCK_FRAMES = 1 << 16
+MAX_SAMPLES = 1 << 26
+"""Samples of a sound that are read at most, at the file's rate or at 16 kHz.
+
+70 minutes at 16 kHz, 23 at 48 kHz: less than 1 GB on the way.
+"""
+
+# A file is read in pieces of this many samples of all channels, so that memory
+# follows what the file holds and not what its header claims.
+_BLOCK_SAMPLES = 1 << 17
 
 # `max_seconds` reads this much more, then cuts after resampling: the filter of
 # the resampler looks ahead, and the kept part must not depend on the cut.
@@ -68,8 +76,9 @@ class AudioError(ValueError):
     kind: What is wrong, to count by: `unopened` (there is no such file, or it
       may not be read), `empty` (no bytes), `damaged` (not audio, or a broken
       header), `cut_short` (less sound than its header claims), `not_finite`
-      (NaN or infinite samples), `no_samples`, `too_short` (less than a frame)
-      or `constant` (every sample has one value).
+      (NaN or infinite samples), `no_samples`, `too_short` (less than a
+      frame), `too_long` (more than `MAX_SAMPLES`) or `constant` (every sample
+      has one value).
   """
 
   def __init__(self, message: str, kind: str = "damaged"):
@@ -152,24 +161,36 @@ def read(
 
   Raises:
     AudioError: If the file is missing, empty, cut short, not audio, without
-      samples, or holds NaN or infinity.
+      samples, holds NaN or infinity, or more than `MAX_SAMPLES` are to be read.
   """
   if isinstance(source, bytes):
     name = name or f"{len(source)} bytes of sound"
     return _decode_stream(io.BytesIO(source), len(source), name, max_seconds)
   path = os.fspath(source)
   name = name or path
+  with _open(path, name) as stream:
+    size = os.fstat(stream.fileno()).st_size
+    return _decode_stream(stream, size, name, max_seconds)
+
+
+def _open(path: str, name: str) -> BinaryIO:
+  """Opens a file by number: soundfile believes the name of one that has it."""
   try:
-    with open(path, "rb") as stream:
-      size = os.fstat(stream.fileno()).st_size
-      return _decode_stream(stream, size, name, max_seconds)
-  except OSError as e:
-    message = f"{name}: cannot be opened: {e.strerror}"
-    raise AudioError(message, "unopened") from e
+    # A pipe that nobody writes to would wait for ever.
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+  except (OSError, ValueError) as e:  # the latter for names that none can have
+    why = e.strerror if isinstance(e, OSError) else str(e)
+    raise AudioError(f"{name}: cannot be opened: {why}", "unopened") from e
+  mode = os.fstat(number).st_mode
+  if not stat.S_ISREG(mode):
+    os.close(number)
+    why = "Is a directory" if stat.S_ISDIR(mode) else "it is no plain file"
+    raise AudioError(f"{name}: cannot be opened: {why}", "unopened")
+  return open(number, "rb")
 
 
 def _decode_stream(
-  stream: io.IOBase, size: int, name: str, max_seconds: float | None
+  stream: BinaryIO, size: int, name: str, max_seconds: float | None
 ) -> Sound:
   """Decodes an open file of `size` bytes; see `read`."""
   if size == 0:
@@ -254,10 +275,18 @@ def _read_first_channel(
     wanted = min(
       wanted, int((max_seconds + _MARGIN_SECONDS) * sound.samplerate) + 1
     )
+  if wanted * max(1.0, SAMPLE_RATE / sound.samplerate) > MAX_SAMPLES:
+    raise AudioError(
+      f"{name}: {wanted / sound.samplerate / 60:.0f} minutes of sound are too"
+      " many to read at once; cut it, for example with"
+      " `ffmpeg -i IN -f segment -segment_time 600 OUT%03d.flac`",
+      "too_long",
+    )
+  step = max(1, _BLOCK_SAMPLES // sound.channels)
   blocks, read = [np.zeros(0, np.float32)], 0
   while read < wanted:
     block = sound.read(
-      min(_BLOCK_FRAMES, wanted - read), dtype="float32", always_2d=True
+      min(step, wanted - read), dtype="float32", always_2d=True
     )
     if not len(block):
       raise AudioError(
