@@ -120,6 +120,8 @@ def check(config: ml_collections.ConfigDict, num_devices: int) -> None:
   """
   problems = []
   data = config.data
+  if not 0 <= config.seed < 1 << 32:
+    problems.append(f"config.seed is {config.seed}; it must be in 0..2^32-1")
   for name in ("batch_size", "micro_batches", "max_tokens", "num_threads"):
     if data[name] < 1:
       problems.append(f"config.data.{name} is {data[name]}; it must be >= 1")

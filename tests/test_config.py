@@ -76,6 +76,16 @@ def test_unknown_fields_are_named():
     config_lib.stages(config)
 
 
+def test_a_value_of_another_type_is_named():
+  config = base.get_config()
+  config.stages.stage1.tasks = (1,)
+  with pytest.raises(ConfigError, match=r"stages\.stage1: .*tasks is \(1,\)"):
+    config_lib.stages(config)
+  config.model.llama.heads = 0
+  with pytest.raises(ConfigError, match=r"model\.llama: .*heads is 0"):
+    config_lib.model_config(config)
+
+
 def test_stage_number_twice_is_refused():
   config = base.get_config()
   config.stages.stage2.number = 1

@@ -7,7 +7,7 @@ from typing import Any
 
 from ltu_jax.audio.fbank import NUM_FRAMES, NUM_MELS
 from ltu_jax.convert.files import read_json
-from ltu_jax.convert.tensors import ConversionError, problem_table
+from ltu_jax.convert.tensors import ConversionError, config_of, problem_table
 from ltu_jax.models.ast import EncoderConfig
 
 MODEL_TYPE = "audio-spectrogram-transformer"
@@ -95,7 +95,9 @@ def encoder_config(
     raise ConversionError(
       f"{origin}: this AST cannot be LTU's encoder:\n" + problem_table(rows)
     )
-  return EncoderConfig(
+  return config_of(
+    EncoderConfig,
+    origin,
     dim=c["hidden_size"],
     depth=c["num_hidden_layers"],
     heads=c["num_attention_heads"],

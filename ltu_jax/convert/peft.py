@@ -23,6 +23,7 @@ from ltu_jax.convert.tensors import (
   ConversionError,
   Source,
   Tensor,
+  config_of,
   problem_table,
 )
 from ltu_jax.models.ast import EncoderConfig
@@ -98,7 +99,14 @@ def read_peft(folder: str | os.PathLike) -> Source:
   tensors = adapter_tensors(
     str(folder), open_weights(folder, ("adapter_model", "adapter_model"))
   )
-  lora = LoraConfig(rank, alpha, dropout, targets(tensors))
+  lora = config_of(
+    LoraConfig,
+    str(where),
+    rank=rank,
+    alpha=alpha,
+    dropout=dropout,
+    targets=targets(tensors),
+  )
   rows = rank_problems(tensors, rank) + _other_targets(config, lora.targets)
   if rows:
     raise ConversionError(f"{folder}: does not fit\n{problem_table(rows)}")

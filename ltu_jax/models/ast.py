@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
 
+from ltu_jax.models import sizes
 from ltu_jax.models.remat import remat
 from ltu_jax.models.stack import stack
 from ltu_jax.sharding import constrain
@@ -50,6 +51,15 @@ class EncoderConfig:
   prefix_tokens: int = 0
   remat: str = "full"
   dtype: str = "bfloat16"
+
+  def __post_init__(self):
+    """Checks the fields.
+
+    Raises:
+      ValueError: Of another type, or sizes that no model has.
+    """
+    names = ("dim", "heads", "mlp_ratio", "num_frames", "num_mels")
+    sizes.check(self, (*names, "patch_mels", "patch_frames"), ("depth",))
 
   @property
   def grid(self) -> tuple[int, int]:
