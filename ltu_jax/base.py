@@ -25,7 +25,7 @@ import numpy as np
 from flax import nnx
 from orbax.checkpoint import v1 as ocp
 
-from ltu_jax import processes, tree_names
+from ltu_jax import json_text, processes, tree_names
 from ltu_jax.checkpoint import READ_ERRORS, CheckpointError, reason
 from ltu_jax.models.ltu import PART_TYPES, STACKS
 
@@ -223,7 +223,7 @@ def info(path: str | os.PathLike) -> BaseInfo:
   """
   path = pathlib.Path(path).absolute()
   try:
-    found = json.loads((path / "base.json").read_text(encoding="utf-8"))
+    found = json_text.read(path / "base.json")
     if found["format"] != _FORMAT or found["version"] != _VERSION:
       raise ValueError(f"it is {found['format']!r} {found['version']}")
     parts = {k: _part(k, v) for k, v in found["parts"].items()}
