@@ -13,6 +13,7 @@ import numpy as np
 import sentencepiece
 
 from ltu_jax.data import bpe_tokenizer, prompts
+from ltu_jax.data.bpe_tokenizer import TokenizerError
 
 MAX_TOKENS = 108
 """Text tokens of an example at most: `cutoff_len` of the published scripts."""
@@ -76,7 +77,7 @@ class SentencePieceTokenizer:
 
     Raises:
       FileNotFoundError: If there is no such file.
-      ValueError: If it is no SentencePiece model, or not one whose unknown,
+      TokenizerError: If it is no SentencePiece model, or not one whose unknown,
         begin and end ids are 0, 1 and 2.
     """
     if isinstance(model, bytes):
@@ -89,11 +90,11 @@ class SentencePieceTokenizer:
         raise RuntimeError("it is empty")
       self._processor.LoadFromSerializedProto(self.model)
     except RuntimeError as e:
-      raise ValueError(f"{name}: not a SentencePiece model ({e})") from e
+      raise TokenizerError(f"{name}: not a SentencePiece model ({e})") from e
     p = self._processor
     ids = p.unk_id(), p.bos_id(), p.eos_id()
     if ids != (self.pad_id, self.bos_id, self.eos_id):
-      raise ValueError(
+      raise TokenizerError(
         f"{name}: unknown, begin and end ids are {ids} and not LLaMA's"
         " (0, 1, 2); use LLaMA's tokenizer.model or train_sentencepiece"
       )
@@ -158,7 +159,7 @@ def load_tokenizer(folder: str | os.PathLike) -> Tokenizer | None:
     The tokenizer, or None if the folder has neither file.
 
   Raises:
-    ValueError: If the file that is there cannot be used; it names it.
+    TokenizerError: If the file that is there cannot be used; it names it.
   """
   folder = pathlib.Path(folder)
   if (folder / MODEL).exists():
