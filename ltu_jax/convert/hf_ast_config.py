@@ -1,7 +1,7 @@
 """config.json and preprocessor_config.json of an AST: which fit LTU."""
 
-import math
 import pathlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -126,7 +126,7 @@ def _wrong_types(
     elif isinstance(default, int):
       fits, kind = type(value) is int and value > 0, "a positive integer"
     else:
-      fits = type(value) in (int, float) and abs(value) < math.inf
+      fits = type(value) in (int, float) and abs(value) <= sys.float_info.max
       fits, kind = fits and (value > 0 or key == "mean"), "a number"
       kind += "" if key == "mean" else " above 0"
     if not fits:

@@ -4,14 +4,14 @@ PEFT saves names without the adapter's own, `lora_A.weight`; the published
 files and the canonical names have it, `lora_A.default.weight`.
 """
 
-import json
-import math
 import os
 import pathlib
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ltu_jax import json_text
 from ltu_jax.convert.files import (
   open_safetensors,
   open_weights,
@@ -144,7 +144,7 @@ def _number(
 ) -> float:
   value = config.get(key, default)
   numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
-  if not (numeric and 0 <= value < math.inf):
+  if not (numeric and 0 <= value <= sys.float_info.max):
     rows.append(("no number", key, repr(value)))
     return default
   return float(value)
@@ -232,7 +232,7 @@ def _read_audio(
     # The projection has no sizes of its own beside its constants.
     text = metadata.get(part, "{}" if part == "projector" else "")
     try:
-      parts[part] = kinds[part](**json.loads(text))
+      parts[part] = kinds[part](**json_text.parse(text))
     except (TypeError, ValueError) as e:
       raise ConversionError(
         f"{path}: the metadata {part!r} is not the fields of "

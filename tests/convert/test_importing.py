@@ -24,7 +24,7 @@ from ltu_jax.convert.names import (
   is_carried,
   part_of_name,
 )
-from ltu_jax.convert.tensors import ConversionError, Source, of_array
+from ltu_jax.convert.tensors import ConversionError, Source, Tensor, of_array
 from random_weights import ALL, models, random_source, same, sizes
 
 
@@ -107,6 +107,20 @@ def test_all_finite(dtype):
   long = np.zeros((importing._BLOCK + 3, 1), dtype)
   long[-1] = np.nan
   assert not importing.all_finite(long)
+
+
+def test_what_has_no_use_may_not_fill_the_memory(tmp_path):
+  source = random_source(golden_data.config("forward_a"), ["encoder"])
+  name = "model.layers.0.self_attn.rotary_emb.inv_freq"
+  huge = Tensor(
+    (1 << 40,), np.dtype(np.float32), lambda: None, f"a.bin: {name}"
+  )
+  source = dataclasses.replace(source, carried={name: huge})
+  with pytest.raises(
+    ConversionError, match=r"4,398,046,511,104 bytes .*a\.bin"
+  ):
+    importing.import_base(tmp_path / "out", source, [], False)
+  assert not list(tmp_path.iterdir())
 
 
 def test_later_sources_replace_parts():
