@@ -227,13 +227,16 @@ def info(path: str | os.PathLike) -> BaseInfo:
     if found["format"] != _FORMAT or found["version"] != _VERSION:
       raise ValueError(f"it is {found['format']!r} {found['version']}")
     parts = {k: _part(k, v) for k, v in found["parts"].items()}
-    return BaseInfo(parts, tuple(found["origin"]), found["content_hash"])
+    origin, content_hash = tuple(found["origin"]), found["content_hash"]
+    if not all(isinstance(text, str) for text in (*origin, content_hash)):
+      raise ValueError("its origin and content_hash must be texts")
+    return BaseInfo(parts, origin, content_hash)
   except (FileNotFoundError, NotADirectoryError) as error:
     raise CheckpointError(
       f"{path}: there are no base weights (no base.json). They are made when a "
       "run starts, or by: python -m ltu_jax.convert import"
     ) from error
-  except (ValueError, KeyError, TypeError) as error:
+  except (AttributeError, ValueError, KeyError, TypeError) as error:
     raise CheckpointError(
       f"{path / 'base.json'} cannot be used: {reason(error)}"
     ) from error
