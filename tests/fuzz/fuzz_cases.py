@@ -6,6 +6,7 @@ more memory or time than it should, or end by an error that is not documented.
 
 import collections
 import contextlib
+import faulthandler
 import os
 import pathlib
 import resource
@@ -116,9 +117,12 @@ def _limits(memory: int):
   soft, hard = resource.getrlimit(resource.RLIMIT_AS)
   resource.setrlimit(resource.RLIMIT_AS, (used + memory, hard))
   signal.setitimer(signal.ITIMER_REAL, _SECONDS)
+  # Where a loop in C lets no signal through.
+  faulthandler.dump_traceback_later(3 * _SECONDS, exit=True)
   try:
     yield
   finally:
+    faulthandler.cancel_dump_traceback_later()
     signal.setitimer(signal.ITIMER_REAL, 0)
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
     signal.signal(signal.SIGALRM, before)
