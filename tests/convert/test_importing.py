@@ -1,6 +1,7 @@
 """Sources into base folders and out again: every bit, or a table of errors."""
 
 import dataclasses
+import json
 import signal
 import subprocess
 import sys
@@ -212,6 +213,17 @@ def test_partial_base_is_not_exported(tmp_path):
   importing.import_base(tmp_path / "b", source, [], False)
   with pytest.raises(ConversionError, match="no weights for encoder, proj"):
     open_base(tmp_path / "b")
+
+
+def test_a_base_json_of_another_model_is_one_error(tmp_path):
+  source = random_source(golden_data.config("forward_a"), ["llama"])
+  importing.import_base(tmp_path / "b", source, [], False)
+  path = tmp_path / "b" / "base.json"
+  found = json.loads(path.read_text())
+  found["parts"]["llama"]["layers"] += 1
+  path.write_text(json.dumps(found))
+  with pytest.raises(CheckpointError, match=r"lack llama/layers/2/"):
+    base_source(tmp_path / "b")
 
 
 def test_bf16_is_read_as_bf16(tmp_path):
