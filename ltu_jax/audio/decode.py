@@ -189,6 +189,25 @@ def _open(path: str, name: str) -> BinaryIO:
   return open(number, "rb")
 
 
+class _Steady:
+  """A stream as soundfile wants it, in which a seek never fails.
+
+  cffi prints a traceback of what is raised there, and goes on; a broken header
+  may ask for places before the start.
+  """
+
+  def __init__(self, stream: BinaryIO, size: int):
+    self._stream, self._size = stream, size
+    self.read, self.readinto = stream.read, stream.readinto
+    self.tell = stream.tell
+
+  def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+    """Goes to a place, or as near as there is one."""
+    starts = {os.SEEK_CUR: self.tell(), os.SEEK_END: self._size}
+    place = starts.get(whence, 0) + offset
+    return self._stream.seek(min(max(place, 0), 1 << 62))
+
+
 def _decode_stream(
   stream: BinaryIO, size: int, name: str, max_seconds: float | None
 ) -> Sound:
@@ -196,7 +215,7 @@ def _decode_stream(
   if size == 0:
     raise AudioError(f"{name}: the file is empty (0 bytes)", "empty")
   try:
-    with soundfile.SoundFile(stream) as sound:
+    with soundfile.SoundFile(_Steady(stream, size)) as sound:
       rate, channels, frames = sound.samplerate, sound.channels, sound.frames
       _check_header(sound, name)
       samples = _read_first_channel(sound, name, max_seconds)
@@ -238,7 +257,8 @@ def to_pcm(
   if not samples.size:
     raise AudioError(f"{name}: holds no samples", "no_samples")
   # 16-bit input was divided by 32768 exactly, so this gives it back exactly.
-  return np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
+  samples = np.rint(np.clip(samples, -1, 1) * 32768)
+  return np.minimum(samples, 32767).astype(np.int16)
 
 
 def is_plausible_rate(rate: int) -> bool:

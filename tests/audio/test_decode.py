@@ -227,6 +227,23 @@ def test_the_name_says_nothing_of_the_content(pcm, tmp_path):
   np.testing.assert_array_equal(decode(path), pcm)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_seek_before_the_start_does_not_fail():
+  stream = decode_lib._Steady(io.BytesIO(b"12345"), 5)
+  assert stream.seek(-9, os.SEEK_END) == 0
+  assert stream.seek(2) == stream.tell() == 2
+  assert stream.seek(-1, os.SEEK_CUR) == 1
+  assert stream.seek(-1 << 63) == 0
+  assert stream.read(2) == b"12"
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_loudest_floats_are_clipped_without_a_warning():
+  wave = np.array([3e38, -3e38, 0.5], np.float32)
+  got = decode(encode(wave, 16000, "WAV", "FLOAT"))
+  assert got.tolist() == [32767, -32768, 16384]
+
+
 def test_what_is_no_plain_file_is_named_and_not_waited_for(tmp_path):
   os.mkfifo(tmp_path / "pipe.wav")
   with pytest.raises(AudioError, match=r"pipe\.wav: .* is no plain file"):

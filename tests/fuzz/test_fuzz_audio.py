@@ -4,6 +4,7 @@ import io
 import tracemalloc
 
 import numpy as np
+import pytest
 import soundfile
 from hypothesis import strategies as st
 
@@ -45,6 +46,7 @@ SOUNDS = [
 _MOST_BYTES = 64 << 20
 
 
+@pytest.mark.filterwarnings("error")  # tracebacks of cffi among them
 @fuzzed(
   "audio decoder",
   memory=512 << 20,
