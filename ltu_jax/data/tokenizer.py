@@ -89,7 +89,7 @@ class SentencePieceTokenizer:
       if not self.model:
         raise RuntimeError("it is empty")
       self._processor.LoadFromSerializedProto(self.model)
-    except RuntimeError as e:
+    except (RuntimeError, UnicodeDecodeError) as e:
       raise TokenizerError(f"{name}: not a SentencePiece model ({e})") from e
     p = self._processor
     ids = p.unk_id(), p.bos_id(), p.eos_id()
@@ -99,6 +99,11 @@ class SentencePieceTokenizer:
         " (0, 1, 2); use LLaMA's tokenizer.model or train_sentencepiece"
       )
     self.vocab_size = p.get_piece_size()
+    try:
+      for id_ in range(self.vocab_size):
+        p.id_to_piece(id_)
+    except UnicodeDecodeError as e:
+      raise TokenizerError(f"{name}: a piece is no UTF-8 ({e})") from e
 
   def encode(
     self, text: str, *, bos: bool = True, eos: bool = False
