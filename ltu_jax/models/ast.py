@@ -56,10 +56,13 @@ class EncoderConfig:
     """Checks the fields.
 
     Raises:
-      ValueError: Of another type, or sizes that no model has.
+      ValueError: Of another type, sizes that no model has, or heads that do
+        not divide, naming both.
     """
     names = ("dim", "heads", "mlp_ratio", "num_frames", "num_mels")
     sizes.check(self, (*names, "patch_mels", "patch_frames"), ("depth",))
+    if self.dim % self.heads:
+      raise ValueError(f"encoder: {self.dim=} is no multiple of {self.heads=}")
 
   @property
   def grid(self) -> tuple[int, int]:
@@ -108,8 +111,6 @@ class EncoderBlock(nnx.Module):
 
   def __init__(self, cfg: EncoderConfig, *, rngs: nnx.Rngs):
     """Makes one block; `rngs` gives its start values."""
-    if cfg.dim % cfg.heads:
-      raise ValueError(f"encoder: {cfg.dim=} is no multiple of {cfg.heads=}")
     dim, heads, hidden = cfg.dim, cfg.heads, cfg.dim * cfg.mlp_ratio
     head_dim = dim // heads
     self.norm1 = _layer_norm(cfg, rngs)
