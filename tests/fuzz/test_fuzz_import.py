@@ -61,7 +61,7 @@ def _bombs() -> list[bytes]:
   for tensor in (
     one.expand(1 << 30, 1 << 20),
     torch.zeros(1 << 20, device="meta"),
-    torch.sparse_coo_tensor([[0]], [1.0], (1 << 40,)),
+    torch.sparse_coo_tensor([[0]], [1.0], (1 << 40,), check_invariants=True),
   ):
     for name in (
       "layers.0.self_attn.rotary_emb.inv_freq",
