@@ -193,7 +193,7 @@ class _Steady:
   """A stream as soundfile wants it, in which a seek never fails.
 
   cffi prints a traceback of what is raised there, and goes on; a broken header
-  may ask for places before the start.
+  may ask for places before the start, or where no file system has one.
   """
 
   def __init__(self, stream: BinaryIO, size: int):
@@ -205,7 +205,7 @@ class _Steady:
     """Goes to a place, or as near as there is one."""
     starts = {os.SEEK_CUR: self.tell(), os.SEEK_END: self._size}
     place = starts.get(whence, 0) + offset
-    return self._stream.seek(min(max(place, 0), 1 << 62))
+    return self._stream.seek(min(max(place, 0), self._size))
 
 
 def _decode_stream(

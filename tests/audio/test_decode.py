@@ -228,13 +228,14 @@ def test_the_name_says_nothing_of_the_content(pcm, tmp_path):
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_seek_before_the_start_does_not_fail():
+def test_a_seek_to_where_nothing_is_does_not_fail():
   stream = decode_lib._Steady(io.BytesIO(b"12345"), 5)
   assert stream.seek(-9, os.SEEK_END) == 0
   assert stream.seek(2) == stream.tell() == 2
   assert stream.seek(-1, os.SEEK_CUR) == 1
   assert stream.seek(-1 << 63) == 0
   assert stream.read(2) == b"12"
+  assert stream.seek(1 << 60, os.SEEK_CUR) == 5
 
 
 @pytest.mark.filterwarnings("error")
