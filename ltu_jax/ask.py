@@ -193,11 +193,17 @@ def _load(workdir: str | None, bundle: str | None) -> tuple["LTU", "Tokenizer"]:
   """Loads the trained model of a run or of a bundle."""
   from ltu_jax.bundle import load_model
   from ltu_jax.checkpoint import CheckpointError
+  from ltu_jax.config import ConfigError
   from ltu_jax.convert.tensors import ConversionError
 
   try:
     trained = load_model(workdir, bundle)
-  except (CheckpointError, ConversionError, FileNotFoundError) as error:
+  except (
+    CheckpointError,
+    ConfigError,
+    ConversionError,
+    FileNotFoundError,
+  ) as error:
     raise AskError(str(error)) from error
   return trained.model, trained.tokenizer
 

@@ -25,7 +25,13 @@ import numpy as np
 from flax import nnx
 from orbax.checkpoint import v1 as ocp
 
-from ltu_jax import checkpoint_seal, checksum, processes, tree_names
+from ltu_jax import (
+  checkpoint_seal,
+  checksum,
+  json_text,
+  processes,
+  tree_names,
+)
 from ltu_jax.checkpoint_step import READ_ERRORS, CheckpointError, reason
 from ltu_jax.models.ltu import PART_TYPES, STACKS
 
@@ -231,16 +237,19 @@ def info(path: str | os.PathLike) -> BaseInfo:
   """
   path = pathlib.Path(path).absolute()
   try:
-    found = json.loads((path / "base.json").read_text(encoding="utf-8"))
+    found = json_text.read(path / "base.json")
     if found["format"] != _FORMAT or found["version"] != _VERSION:
       raise ValueError(f"it is {found['format']!r} {found['version']}")
     if found.pop("digest", None) not in (None, checkpoint_seal.digest(found)):
       raise ValueError("it is not what was written")
     parts = {k: _part(k, v) for k, v in found["parts"].items()}
+    origin, content_hash = tuple(found["origin"]), found["content_hash"]
+    if not all(isinstance(text, str) for text in (*origin, content_hash)):
+      raise ValueError("its origin and content_hash must be texts")
     return BaseInfo(
       parts,
-      tuple(found["origin"]),
-      found["content_hash"],
+      origin,
+      content_hash,
       {k: (v[0], v[1]) for k, v in found.get("arrays", {}).items()},
     )
   except (FileNotFoundError, NotADirectoryError) as error:
@@ -248,7 +257,7 @@ def info(path: str | os.PathLike) -> BaseInfo:
       f"{path}: there are no base weights (no base.json). They are made when a "
       "run starts, or by: python -m ltu_jax.convert import"
     ) from error
-  except (ValueError, KeyError, TypeError) as error:
+  except (AttributeError, ValueError, KeyError, TypeError) as error:
     raise CheckpointError(
       f"{path / 'base.json'} cannot be used: {reason(error)}"
     ) from error

@@ -73,8 +73,8 @@ def _by_layer(item: tuple[str, Any]) -> tuple[str, int, str]:
   name = item[0]
   for stack in STACKS:
     if name.startswith(stack):
-      layer, rest = name.removeprefix(stack).split("/", 1)
-      return stack, int(layer), rest
+      layer, _, rest = name.removeprefix(stack).partition("/")
+      return stack, int(layer) if layer.isdecimal() else -1, rest
   return name, 0, ""
 
 

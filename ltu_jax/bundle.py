@@ -9,7 +9,6 @@ Neither the run's folder nor TensorFlow is needed to load it.
 """
 
 import collections
-import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
+from ltu_jax import json_text
 from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.convert.bundle_folder import (
   FORMAT,
@@ -128,7 +128,7 @@ def _load(
 def _is_bundle(folder: pathlib.Path) -> bool:
   """Whether config.json says so."""
   try:
-    found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    found = json_text.read(folder / "config.json")
   except (OSError, ValueError):
     return False
   return isinstance(found, dict) and found.get("format") == FORMAT
@@ -140,7 +140,7 @@ def _read_config(
   """Reads config.json: model, stage, training."""
   path = folder / "config.json"
   try:
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = json_text.read(path)
   except OSError as error:
     raise CheckpointError(
       f"{folder}: there is no bundle in this folder ({path.name}: "

@@ -44,6 +44,16 @@ def _make(cls: type, values: Mapping, where: str) -> Any:
     raise ConfigError(f"config.{where}: {error}") from error
 
 
+def _group(config: Mapping, *names: str) -> dict[str, Any]:
+  """A group of fields; the config may come from a damaged file."""
+  value: Any = config
+  for name in names:
+    value = value.get(name) if hasattr(value, "items") else None
+  if not hasattr(value, "items"):
+    raise ConfigError(f"config.{'.'.join(names)}: there is no such group")
+  return dict(value.items())
+
+
 def model_config(config: Mapping, vocab_size: int | None = None) -> LtuConfig:
   """Makes the model's config from `config.model`.
 
@@ -56,7 +66,7 @@ def model_config(config: Mapping, vocab_size: int | None = None) -> LtuConfig:
     ConfigError: unknown fields, or sizes that do not fit together.
   """
   parts = {
-    name: _make(cls, dict(config["model"][name]), f"model.{name}")
+    name: _make(cls, _group(config, "model", name), f"model.{name}")
     for name, cls in PART_TYPES.items()
   }
   if vocab_size is not None:
@@ -90,7 +100,7 @@ def augment(config: Mapping) -> Augment:
   Raises:
     ConfigError: unknown fields.
   """
-  return _make(Augment, dict(config["augment"]), "augment")
+  return _make(Augment, _group(config, "augment"), "augment")
 
 
 def guard(config: Mapping) -> Guard:
@@ -99,7 +109,7 @@ def guard(config: Mapping) -> Guard:
   Raises:
     ConfigError: unknown fields.
   """
-  return _make(Guard, dict(config["guard"]), "guard")
+  return _make(Guard, _group(config, "guard"), "guard")
 
 
 def stages(config: Mapping) -> tuple[Stage, ...]:
@@ -109,8 +119,8 @@ def stages(config: Mapping) -> tuple[Stage, ...]:
     ConfigError: no stage, unknown fields, or a number twice.
   """
   found = [
-    _make(Stage, dict(values), f"stages.{name}")
-    for name, values in config["stages"].items()
+    _make(Stage, _group(config, "stages", name), f"stages.{name}")
+    for name in _group(config, "stages")
   ]
   found.sort(key=lambda s: s.number)
   numbers = [s.number for s in found]

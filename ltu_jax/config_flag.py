@@ -36,7 +36,7 @@ def parse(
       line for each.
   """
   try:
-    return values(argv)
+    left = values(argv)
   except _ERRORS as error:
     if _IN_FILE in str(error):
       raise
@@ -44,6 +44,16 @@ def parse(
     if isinstance(error, flags.Error) or not lines:
       lines = [_words(error, "--config"), *lines]
     raise FlagError("\n".join(dict.fromkeys(lines))) from error
+  for name in values:
+    # ml_collections would put any other fields in their place.
+    if "." in name and isinstance(
+      values[name].value, ml_collections.ConfigDict
+    ):
+      raise FlagError(
+        f"--{name}: these are several fields; set each of them, as"
+        f" --{name}.FIELD=VALUE"
+      )
+  return left
 
 
 def _words(error: Exception, name: str) -> str:

@@ -9,6 +9,7 @@ import dataclasses
 import math
 
 from ltu_jax.data.question_index import CLASSIFICATION, CLOSED_ENDED
+from ltu_jax.models import sizes
 from ltu_jax.optim import Schedule
 
 PROJECTION = ("^projector/",)
@@ -55,6 +56,10 @@ class Stage:
   handoff_step: int = 0
   audio: bool = True
   max_tokens: int = 0
+
+  def __post_init__(self):
+    """Checks the fields; raises ValueError for those of another type."""
+    sizes.check(self)
 
   def problems(
     self, num_questions: int, batch_size: int

@@ -8,6 +8,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
+from ltu_jax import json_text
 from ltu_jax.data.openaqa import Unreadable
 
 _FEW = 10
@@ -18,7 +19,7 @@ _LISTED = 20
 
 
 class UnreadableError(ValueError):
-  """A run that stops because too many rows cannot be read; lists the clips."""
+  """A run that stops: too many rows cannot be read, or the list of them."""
 
 
 class Skipped:
@@ -46,6 +47,9 @@ class Skipped:
       stage: Number of the stage.
       max_share: Share of the rows, 0 to 1, above which `count` stops the run.
       process: Number of this process.
+
+    Raises:
+      UnreadableError: The file is there but is not ours.
     """
     name = f"unreadable-{process}.jsonl" if process else "unreadable.jsonl"
     self.path = pathlib.Path(workdir) / name
@@ -127,11 +131,24 @@ def _line(row: Unreadable) -> str:
 
 
 def _clips(path: pathlib.Path) -> set[int]:
-  """Clips in a file; the torn last line of a killed run is taken off."""
+  """Clips in a file; the torn last line of a killed run is taken off.
+
+  Raises:
+    UnreadableError: A line that `Skipped` does not write.
+  """
   if not path.exists():
     return set()
-  text = path.read_text(encoding="utf-8")
-  whole = text[: text.rfind("\n") + 1]
+  text = path.read_bytes()
+  whole = text[: text.rfind(b"\n") + 1]
+  clips = set()
+  for number, line in enumerate(whole.splitlines(), 1):
+    try:
+      clips.add(int(json_text.parse(line)["clip"]))
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
+      raise UnreadableError(
+        f"{path}: line {number} names no clip. Take it out, or move the file"
+        " away."
+      ) from error
   if whole != text:
-    path.write_text(whole, encoding="utf-8")
-  return {json.loads(line)["clip"] for line in whole.splitlines()}
+    path.write_bytes(whole)
+  return clips

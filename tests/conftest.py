@@ -2,6 +2,9 @@
 
 import gc
 import os
+import pathlib
+import shutil
+import tempfile
 
 import pytest
 
@@ -15,6 +18,20 @@ os.environ["XLA_FLAGS"] = " ".join(
     "--xla_backend_optimization_level=0",
   ]
 )
+
+# What one test compiled another need not: all workers of a run share a folder.
+_IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+_RUN = os.getppid() if _IS_WORKER else os.getpid()
+_COMPILED = pathlib.Path(tempfile.gettempdir(), f"ltu_jax_compiled_{_RUN}")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_COMPILED))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+def pytest_configure(config):
+  """The folder goes when the run ends; the workers end before."""
+  if not _IS_WORKER:
+    config.add_cleanup(lambda: shutil.rmtree(_COMPILED, ignore_errors=True))
 
 
 @pytest.fixture

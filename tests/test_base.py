@@ -184,7 +184,13 @@ def test_errors(tmp_path):
   with pytest.raises(CheckpointError, match="text: there are no base weights"):
     base.info(tmp_path / "text")
   found = json.loads((path / "base.json").read_text())
-  for broken in ("{", "[]", json.dumps(found | {"version": 99}), "{}"):
+  for broken in (
+    *("{", "[]", json.dumps(found | {"version": 99}), "{}", "[" * 100_000),
+    json.dumps(found | {"parts": None}),
+    json.dumps(found | {"parts": {"llama": None}}),
+    json.dumps(found | {"parts": {"llama": {"layers": "2"}}}),
+    json.dumps(found | {"content_hash": 3}),
+  ):
     (tmp_path / "text" / "base.json").write_text(broken)
     with pytest.raises(CheckpointError, match="cannot be used"):
       base.info(tmp_path / "text")

@@ -252,6 +252,8 @@ def test_a_damaged_config(folder):
     {"model": {}},
     {"model": 3},
     {"model": config["model"] | {"llama": {"width": 3}}},
+    {"model": config["model"] | {"llama": {"heads": 0}}},
+    {"model": config["model"] | {"encoder": {"depth": 10**12}}},
     {"stage": {"number": 1}},
     {"training": 3},
   ):

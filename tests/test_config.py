@@ -85,6 +85,28 @@ def test_unknown_fields_are_named():
     config_lib.stages(config)
 
 
+@pytest.mark.parametrize("broken", [None, 3, "x", []])
+def test_a_group_that_is_not_there_is_named(broken):
+  with pytest.raises(ConfigError, match=r"config\.stages: there is no such"):
+    config_lib.stages({"stages": broken})
+  with pytest.raises(ConfigError, match=r"config\.stages\.one: there is no"):
+    config_lib.stages({"stages": {"one": broken}})
+  with pytest.raises(ConfigError, match=r"config\.model\.encoder: there is no"):
+    config_lib.model_config({"model": broken})
+  with pytest.raises(ConfigError, match=r"config\.augment: there is no such"):
+    config_lib.augment({})
+
+
+def test_a_value_of_another_type_is_named():
+  config = base.get_config()
+  config.stages.stage1.tasks = (1,)
+  with pytest.raises(ConfigError, match=r"stages\.stage1: .*tasks is \(1,\)"):
+    config_lib.stages(config)
+  config.model.llama.heads = 0
+  with pytest.raises(ConfigError, match=r"model\.llama: .*heads is 0"):
+    config_lib.model_config(config)
+
+
 def test_stage_number_twice_is_refused():
   config = base.get_config()
   config.stages.stage2.number = 1

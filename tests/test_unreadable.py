@@ -56,6 +56,22 @@ def test_each_clip_is_told_once(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+  "line",
+  ["{}", "3", '{"clip": null}', '{"clip": "../x"}', "[" * 9**5, "9" * 5000],
+)
+def test_a_line_of_another_kind_is_named(tmp_path, line):
+  path = tmp_path / "unreadable.jsonl"
+  path.write_text(f'{{"clip": 3}}\n{line}\n{{"cl')
+  before = path.read_bytes()
+  with pytest.raises(UnreadableError, match=r"unreadable\.jsonl: line 2 names"):
+    Skipped(tmp_path, 1, 0.5)
+  assert path.read_bytes() == before
+  path.write_bytes(b"\xff\n")
+  with pytest.raises(UnreadableError, match="line 1 names no clip"):
+    Skipped(tmp_path, 1, 0.5)
+
+
+@pytest.mark.parametrize(
   ("max_share", "steps", "stops_after"),
   [
     # One bad row in the first batch, and few after many good ones.

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ltu_jax.audio.fbank import NORM_STD
+from ltu_jax.models import sizes
 
 _KNOTS = 6
 _NEPER_PER_DB = math.log(10) / 10  # the filter banks are logarithms of power
@@ -31,6 +32,10 @@ class Augment:
 
   filter_db: float = 0.0
   mel_shift: int = 0
+
+  def __post_init__(self):
+    """Checks the fields; raises ValueError for those of another type."""
+    sizes.check(self)
 
   def __call__(self, key: jax.Array, fbank: jax.Array) -> jax.Array:
     """Changes normalised filter banks [B, T, M], each row in its own way."""

@@ -11,6 +11,8 @@ import dataclasses
 import io
 import os
 import re
+import stat
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -40,9 +42,15 @@ SUFFIXES = (
 _LOWEST_RATE = 1_000
 _HIGHEST_RATE = 1_000_000
 
-# A file is read in pieces of this many frames, so that memory follows what
-# the file holds and not what its header claims.
-_BLOCK_FRAMES = 1 << 16
+MAX_SAMPLES = 1 << 26
+"""Samples of a sound that are read at most, at the file's rate or at 16 kHz.
+
+70 minutes at 16 kHz, 23 at 48 kHz: less than 1 GB on the way.
+"""
+
+# A file is read in pieces of this many samples of all channels, so that memory
+# follows what the file holds and not what its header claims.
+_BLOCK_SAMPLES = 1 << 17
 
 # `max_seconds` reads this much more, then cuts after resampling: the filter of
 # the resampler looks ahead, and the kept part must not depend on the cut.
@@ -68,8 +76,9 @@ class AudioError(ValueError):
     kind: What is wrong, to count by: `unopened` (there is no such file, or it
       may not be read), `empty` (no bytes), `damaged` (not audio, or a broken
       header), `cut_short` (less sound than its header claims), `not_finite`
-      (NaN or infinite samples), `no_samples`, `too_short` (less than a frame)
-      or `constant` (every sample has one value).
+      (NaN or infinite samples), `no_samples`, `too_short` (less than a
+      frame), `too_long` (more than `MAX_SAMPLES`) or `constant` (every sample
+      has one value).
   """
 
   def __init__(self, message: str, kind: str = "damaged"):
@@ -152,30 +161,61 @@ def read(
 
   Raises:
     AudioError: If the file is missing, empty, cut short, not audio, without
-      samples, or holds NaN or infinity.
+      samples, holds NaN or infinity, or more than `MAX_SAMPLES` are to be read.
   """
   if isinstance(source, bytes):
     name = name or f"{len(source)} bytes of sound"
     return _decode_stream(io.BytesIO(source), len(source), name, max_seconds)
   path = os.fspath(source)
   name = name or path
+  with _open(path, name) as stream:
+    size = os.fstat(stream.fileno()).st_size
+    return _decode_stream(stream, size, name, max_seconds)
+
+
+def _open(path: str, name: str) -> BinaryIO:
+  """Opens a file by number: soundfile believes the name of one that has it."""
   try:
-    with open(path, "rb") as stream:
-      size = os.fstat(stream.fileno()).st_size
-      return _decode_stream(stream, size, name, max_seconds)
-  except OSError as e:
-    message = f"{name}: cannot be opened: {e.strerror}"
-    raise AudioError(message, "unopened") from e
+    # A pipe that nobody writes to would wait for ever.
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+  except (OSError, ValueError) as e:  # the latter for names that none can have
+    why = e.strerror if isinstance(e, OSError) else str(e)
+    raise AudioError(f"{name}: cannot be opened: {why}", "unopened") from e
+  mode = os.fstat(number).st_mode
+  if not stat.S_ISREG(mode):
+    os.close(number)
+    why = "Is a directory" if stat.S_ISDIR(mode) else "it is no plain file"
+    raise AudioError(f"{name}: cannot be opened: {why}", "unopened")
+  return open(number, "rb")
+
+
+class _Steady:
+  """A stream as soundfile wants it, in which a seek never fails.
+
+  cffi prints a traceback of what is raised there, and goes on; a broken header
+  may ask for places before the start, or where no file system has one.
+  """
+
+  def __init__(self, stream: BinaryIO, size: int):
+    self._stream, self._size = stream, size
+    self.read, self.readinto = stream.read, stream.readinto
+    self.tell = stream.tell
+
+  def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+    """Goes to a place, or as near as there is one."""
+    starts = {os.SEEK_CUR: self.tell(), os.SEEK_END: self._size}
+    place = starts.get(whence, 0) + offset
+    return self._stream.seek(min(max(place, 0), self._size))
 
 
 def _decode_stream(
-  stream: io.IOBase, size: int, name: str, max_seconds: float | None
+  stream: BinaryIO, size: int, name: str, max_seconds: float | None
 ) -> Sound:
   """Decodes an open file of `size` bytes; see `read`."""
   if size == 0:
     raise AudioError(f"{name}: the file is empty (0 bytes)", "empty")
   try:
-    with soundfile.SoundFile(stream) as sound:
+    with soundfile.SoundFile(_Steady(stream, size)) as sound:
       rate, channels, frames = sound.samplerate, sound.channels, sound.frames
       _check_header(sound, name)
       samples = _read_first_channel(sound, name, max_seconds)
@@ -217,7 +257,8 @@ def to_pcm(
   if not samples.size:
     raise AudioError(f"{name}: holds no samples", "no_samples")
   # 16-bit input was divided by 32768 exactly, so this gives it back exactly.
-  return np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
+  samples = np.rint(np.clip(samples, -1, 1) * 32768)
+  return np.minimum(samples, 32767).astype(np.int16)
 
 
 def is_plausible_rate(rate: int) -> bool:
@@ -254,10 +295,18 @@ def _read_first_channel(
     wanted = min(
       wanted, int((max_seconds + _MARGIN_SECONDS) * sound.samplerate) + 1
     )
+  if wanted * max(1.0, SAMPLE_RATE / sound.samplerate) > MAX_SAMPLES:
+    raise AudioError(
+      f"{name}: {wanted / sound.samplerate / 60:.0f} minutes of sound are too"
+      " many to read at once; cut it, for example with"
+      " `ffmpeg -i IN -f segment -segment_time 600 OUT%03d.flac`",
+      "too_long",
+    )
+  step = max(1, _BLOCK_SAMPLES // sound.channels)
   blocks, read = [np.zeros(0, np.float32)], 0
   while read < wanted:
     block = sound.read(
-      min(_BLOCK_FRAMES, wanted - read), dtype="float32", always_2d=True
+      min(step, wanted - read), dtype="float32", always_2d=True
     )
     if not len(block):
       raise AudioError(

@@ -17,6 +17,7 @@ from ltu_jax.convert.tensors import ConversionError, Source
 from ltu_jax.data.tokenizer import (
   SentencePieceTokenizer,
   Tokenizer,
+  TokenizerError,
   load_tokenizer,
 )
 
@@ -51,7 +52,9 @@ _EXPORT = """
   python -m ltu_jax.convert export --workdir=runs/stage4 --format=hf --out=b
 """
 
-_ERRORS = (ConversionError, CheckpointError, ConfigError, OSError)
+_ERRORS = (
+  *(ConversionError, CheckpointError, ConfigError, TokenizerError, OSError),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

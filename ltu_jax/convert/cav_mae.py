@@ -19,6 +19,7 @@ from ltu_jax.convert.tensors import (
   ConversionError,
   Source,
   Tensor,
+  config_of,
   problem_table,
 )
 from ltu_jax.models.ast import EncoderConfig
@@ -87,7 +88,7 @@ def from_names(
     else:
       found[short] = tensor
   blocks = _blocks(found, rows)
-  config = _config(found, blocks, rows)
+  config = _config(found, blocks, rows, origin)
   if rows:
     some = f", such as {next(iter(tensors))}" if tensors else ""
     raise ConversionError(
@@ -120,6 +121,7 @@ def _config(
   found: Mapping[str, Tensor],
   blocks: list[tuple[str, int]],
   rows: list[tuple[str, str, str]],
+  origin: str,
 ) -> EncoderConfig | None:
   """The encoder's sizes; None, and rows added, if they cannot be told."""
   first = "blocks_{}.{}".format(*blocks[0]) if blocks else "blocks_a.0"
@@ -149,7 +151,9 @@ def _config(
   if rows:
     return None
   width, freq = sizes["width"], NUM_MELS // sizes["mels"]
-  return EncoderConfig(
+  return config_of(
+    EncoderConfig,
+    origin,
     dim=width,
     depth=len(blocks),
     heads=1 if width % _HEAD_DIM else width // _HEAD_DIM,

@@ -6,15 +6,14 @@ the process's memory. No file runs code: torch's are unpickled by torch's own
 restricted reader (`weights_only=True`).
 """
 
-import json
 import pathlib
-from collections import Counter
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from ltu_jax import json_text
 from ltu_jax.convert.tensors import ConversionError, Tensor, problem_table
 from ltu_jax.convert.torch_files import ZIP, TorchFiles
 
@@ -205,6 +204,7 @@ def _open_shards(index: pathlib.Path) -> dict[str, Tensor]:
     if len(files) > 1:
       problems.append(("twice", name, f"in {' and '.join(files)}"))
   for name, shard in weight_map.items():
+    shard = str(shard)
     if shard in shards and name not in shards[shard]:
       problems.append(("missing tensor", name, f"not in {shard}"))
   if problems:
@@ -218,24 +218,15 @@ def read_json(path: str | pathlib.Path) -> dict[str, Any]:
   """Reads a file that holds one JSON object.
 
   Raises:
-    ConversionError: it is missing, no JSON, no object, or has a key twice.
+    ConversionError: it is missing, no JSON, too large, no object, or has a key
+      twice.
   """
   try:
-    text = pathlib.Path(path).read_text("utf-8")
-    found = json.loads(text, object_pairs_hook=lambda x: _unique(path, x))
+    found = json_text.read(path, unique=True)
   except OSError as e:
     raise ConversionError(f"{path}: cannot be read: {e}") from e
-  except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as e:
-    raise ConversionError(f"{path}: is not JSON: {e}") from e
+  except ValueError as e:
+    raise ConversionError(f"{path}: is not JSON to read: {e}") from e
   if not isinstance(found, dict):
     raise ConversionError(f"{path}: holds no JSON object")
   return found
-
-
-def _unique(
-  path: str | pathlib.Path, pairs: list[tuple[str, Any]]
-) -> dict[str, Any]:
-  counts = Counter(key for key, _ in pairs)
-  if twice := [key for key, count in counts.items() if count > 1]:
-    raise ConversionError(f"{path}: has twice: {', '.join(twice)}")
-  return dict(pairs)

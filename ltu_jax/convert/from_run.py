@@ -153,10 +153,19 @@ def canonical(
     cfg: The model.
     parts: The parts that are wanted.
     arrays: `base.stored_name` -> array of ours.
+
+  Raises:
+    CheckpointError: One is missing.
   """
   tensors = {}
   for entry in entries(cfg, parts):
-    array = arrays[base.stored_name(entry.path, entry.layer)]
+    name = base.stored_name(entry.path, entry.layer)
+    if name not in arrays:
+      raise CheckpointError(
+        f"the base weights lack {name}; their folder is damaged, or its"
+        " base.json is another's. Import them again."
+      )
+    array = arrays[name]
     tensors[entry.name] = Tensor(
       published_shape(entry.path, array.shape, cfg.encoder),
       array.dtype,

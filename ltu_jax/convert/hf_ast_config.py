@@ -1,13 +1,13 @@
 """config.json and preprocessor_config.json of an AST: which fit LTU."""
 
-import math
 import pathlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from ltu_jax.audio.fbank import NUM_FRAMES, NUM_MELS
 from ltu_jax.convert.files import read_json
-from ltu_jax.convert.tensors import ConversionError, problem_table
+from ltu_jax.convert.tensors import ConversionError, config_of, problem_table
 from ltu_jax.models.ast import EncoderConfig
 
 MODEL_TYPE = "audio-spectrogram-transformer"
@@ -95,7 +95,9 @@ def encoder_config(
     raise ConversionError(
       f"{origin}: this AST cannot be LTU's encoder:\n" + problem_table(rows)
     )
-  return EncoderConfig(
+  return config_of(
+    EncoderConfig,
+    origin,
     dim=c["hidden_size"],
     depth=c["num_hidden_layers"],
     heads=c["num_attention_heads"],
@@ -124,7 +126,7 @@ def _wrong_types(
     elif isinstance(default, int):
       fits, kind = type(value) is int and value > 0, "a positive integer"
     else:
-      fits = type(value) in (int, float) and abs(value) < math.inf
+      fits = type(value) in (int, float) and abs(value) <= sys.float_info.max
       fits, kind = fits and (value > 0 or key == "mean"), "a number"
       kind += "" if key == "mean" else " above 0"
     if not fits:

@@ -31,6 +31,9 @@ _EXPONENT = {
   np.dtype(ml_dtypes.bfloat16): np.uint16(0x7F80),
 }
 
+# The norms of the published encoder take 0.6 MB, LLaMA's frequencies 10 kB.
+_MOST_CARRIED = 64 << 20
+
 # Elements that are looked at together when numbers are checked.
 _BLOCK = 1 << 22
 
@@ -133,12 +136,14 @@ def import_base(
 
   Raises:
     ConversionError: Tensors that are missing, unexpected, mis-shaped or not
-      finite, all in one table; nothing is written.
+      finite, all in one table; or far too many that have no use; nothing is
+      written.
     CheckpointError: The folder exists.
   """
   cfg, parts = _model(source.parts)
   if rows := problems(cfg, parts, source.tensors):
     raise _refused(rows)
+  _check_carried(source.carried)
   todo = list(entries(cfg, parts))
   total = sum(source.tensors[entry.name].nbytes for entry in todo)
   with (
@@ -166,6 +171,17 @@ def import_base(
     if source.tokenizer is not None:
       source.tokenizer.save(writer.folder)
   return _summary(todo, source.tensors)
+
+
+def _check_carried(carried: Mapping[str, Tensor]) -> None:
+  """Refuses more than norms and frequencies, as it is held at once."""
+  size = sum(tensor.nbytes for tensor in carried.values())
+  if size > _MOST_CARRIED:
+    some = next(iter(carried.values())).origin
+    raise ConversionError(
+      f"{size:,} bytes of tensors that change no output, such as {some}: the"
+      f" published models have less than {_MOST_CARRIED:,}. Take them out."
+    )
 
 
 def _model(parts: Mapping[str, Any]) -> tuple[LtuConfig, list[str]]:

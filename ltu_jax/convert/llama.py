@@ -4,9 +4,9 @@ The weights' names and layouts are the canonical ones already. What LLaMA's
 config can say and our decoder cannot compute is refused, not ignored.
 """
 
-import math
 import os
 import pathlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,7 +64,7 @@ def read_llama(folder: str | os.PathLike) -> Source:
     ConversionError: files that are missing or damaged, a config of another
       model, all that is in the way; an output matrix that is not the embedding
       although the config ties them.
-    ValueError: a tokenizer that cannot be read.
+    TokenizerError: a tokenizer that cannot be read.
   """
   folder = pathlib.Path(folder)
   cfg = llama_config(
@@ -150,7 +150,7 @@ def _number(
     return default
   kinds = int if whole else (int, float)
   numeric = isinstance(value, kinds) and not isinstance(value, bool)
-  if not (numeric and 0 < value < math.inf):
+  if not (numeric and 0 < value <= sys.float_info.max):
     rows.append(("no positive number", key, repr(value)))
     return default
   return value if whole else float(value)

@@ -4,14 +4,14 @@ PEFT saves names without the adapter's own, `lora_A.weight`; the published
 files and the canonical names have it, `lora_A.default.weight`.
 """
 
-import json
-import math
 import os
 import pathlib
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ltu_jax import json_text
 from ltu_jax.convert.files import (
   open_safetensors,
   open_weights,
@@ -23,6 +23,7 @@ from ltu_jax.convert.tensors import (
   ConversionError,
   Source,
   Tensor,
+  config_of,
   problem_table,
 )
 from ltu_jax.models.ast import EncoderConfig
@@ -98,7 +99,14 @@ def read_peft(folder: str | os.PathLike) -> Source:
   tensors = adapter_tensors(
     str(folder), open_weights(folder, ("adapter_model", "adapter_model"))
   )
-  lora = LoraConfig(rank, alpha, dropout, targets(tensors))
+  lora = config_of(
+    LoraConfig,
+    str(where),
+    rank=rank,
+    alpha=alpha,
+    dropout=dropout,
+    targets=targets(tensors),
+  )
   rows = rank_problems(tensors, rank) + _other_targets(config, lora.targets)
   if rows:
     raise ConversionError(f"{folder}: does not fit\n{problem_table(rows)}")
@@ -136,7 +144,7 @@ def _number(
 ) -> float:
   value = config.get(key, default)
   numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
-  if not (numeric and 0 <= value < math.inf):
+  if not (numeric and 0 <= value <= sys.float_info.max):
     rows.append(("no number", key, repr(value)))
     return default
   return float(value)
@@ -224,7 +232,7 @@ def _read_audio(
     # The projection has no sizes of its own beside its constants.
     text = metadata.get(part, "{}" if part == "projector" else "")
     try:
-      parts[part] = kinds[part](**json.loads(text))
+      parts[part] = kinds[part](**json_text.parse(text))
     except (TypeError, ValueError) as e:
       raise ConversionError(
         f"{path}: the metadata {part!r} is not the fields of "

@@ -22,6 +22,7 @@ from ltu_jax.convert.tensors import (
   ConversionError,
   Source,
   Tensor,
+  config_of,
   problem_table,
 )
 from ltu_jax.models.ast import EncoderConfig
@@ -171,7 +172,9 @@ def encoder_config(
       f"of {dim}"
     )
   heads = dim // AUDIO_HEAD_DIM if dim % AUDIO_HEAD_DIM == 0 else 1
-  cfg = EncoderConfig(
+  cfg = config_of(
+    EncoderConfig,
+    path,
     dim=dim,
     depth=shapes.count(rf"{re.escape(ENCODER)}\.blocks_a\.(\d+)\.") + 1,
     heads=heads,
@@ -218,7 +221,9 @@ def decoder_config(
       f"{path}: {queries} query and {keys} key features do not say how many "
       "heads there are: give the decoder's folder as well"
     )
-  cfg = LlamaConfig(
+  cfg = config_of(
+    LlamaConfig,
+    path,
     vocab=vocab,
     dim=dim,
     mlp_dim=mlp_dim,
@@ -247,4 +252,4 @@ def _lora_config(path: str, adapters: Mapping[str, Tensor]) -> LoraConfig:
     raise ConversionError(
       f"{path}: adapters of several ranks\n{problem_table(rows)}"
     )
-  return LoraConfig(rank=rank, targets=targets(adapters))
+  return config_of(LoraConfig, path, rank=rank, targets=targets(adapters))

@@ -38,6 +38,23 @@ class Tensor:
     return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
 
+def config_of(cls: type, where: str, **fields: Any) -> Any:
+  """Makes the config of a part of the model from what a file says.
+
+  Args:
+    cls: One of the dataclasses of models/.
+    where: The file, for messages.
+    **fields: The sizes.
+
+  Raises:
+    ConversionError: Sizes that no model has, or that do not fit together.
+  """
+  try:
+    return cls(**fields)
+  except ValueError as error:
+    raise ConversionError(f"{where}: {error}") from error
+
+
 def of_array(array: np.ndarray, origin: str = "memory") -> Tensor:
   """An array that is there already, as a Tensor."""
   array = np.asarray(array)

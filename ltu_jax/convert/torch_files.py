@@ -13,6 +13,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+from safetensors import SafetensorError
 
 from ltu_jax.convert.tensors import ConversionError, Tensor, problem_table
 
@@ -40,6 +41,7 @@ _TORCH_ERRORS = (
   RuntimeError,
   TypeError,
   ValueError,
+  SafetensorError,  # torch.load believes a name in .safetensors
   pickle.UnpicklingError,
   struct.error,
 )
@@ -92,8 +94,8 @@ class TorchFiles:
         detail = f"its name is a {type(name).__name__}"
       elif not isinstance(value, torch.Tensor):
         detail = type(value).__name__
-      elif value.layout != torch.strided or value.is_quantized:
-        detail = f"{value.layout}, {value.dtype}"
+      elif why := _not_plain(value):
+        detail = why
       elif (dtype := _numpy_dtype(value.dtype)) is None:
         detail = f"dtype {value.dtype}"
       else:
@@ -122,6 +124,22 @@ class TorchFiles:
     if self._read > MAPPED_BYTES and _is_zip(path):
       self._close()
     return array
+
+
+def _not_plain(value: Any) -> str:
+  """Why a tensor of torch is not one that numpy has; "" if it is."""
+  import torch
+
+  if value.layout != torch.strided or value.is_quantized:
+    return f"{value.layout}, {value.dtype}"
+  if value.device.type != "cpu":
+    return f"on the device {value.device}"
+  if value.is_conj() or value.is_neg():
+    return "its numbers are those of another with a changed sign"
+  if value.nbytes > value.untyped_storage().nbytes():
+    # A few bytes could stand for a tensor that fills the memory.
+    return "it repeats the same numbers: save it with .contiguous()"
+  return ""
 
 
 def _numpy_dtype(dtype: Any) -> np.dtype | None:

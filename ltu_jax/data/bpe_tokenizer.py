@@ -13,11 +13,17 @@ from typing import Any
 
 import tokenizers
 
+from ltu_jax import json_text
+
 FILE = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
 _MAP = "special_tokens_map.json"
 _NAMES = ("bos_token", "eos_token", "pad_token")
 _UNKNOWN = "unk_token"
+
+
+class TokenizerError(ValueError):
+  """A tokenizer that cannot be used; names its file and says why."""
 
 
 class JsonTokenizer:
@@ -53,8 +59,8 @@ class JsonTokenizer:
 
     Raises:
       FileNotFoundError: If there is no such file.
-      ValueError: If it is no tokenizer file, names no end token, names tokens
-        that it lacks, or turns the text of a special token into its id.
+      TokenizerError: If it is no tokenizer file, names no end token, names
+        tokens that it lacks, or turns the text of a special token into its id.
     """
     if isinstance(model, bytes):
       self.model, name = model, f"{len(model)} bytes"
@@ -63,7 +69,7 @@ class JsonTokenizer:
     self.config = dict(config)
     named = {key: _content(self.config, key, name) for key in _NAMES}
     if named["eos_token"] is None:
-      raise ValueError(
+      raise TokenizerError(
         f"{name}: no eos_token is named; add it to {CONFIG}, such as"
         ' {"eos_token": "</s>"}'
       )
@@ -88,7 +94,7 @@ class JsonTokenizer:
 
     Raises:
       FileNotFoundError: If there is no `tokenizer.json`.
-      ValueError: As the constructor; or neither of the other two is there.
+      TokenizerError: As the constructor; or neither of the other two is there.
     """
     folder = pathlib.Path(folder)
     found = [p for p in (folder / _MAP, folder / CONFIG) if p.exists()]
@@ -97,7 +103,7 @@ class JsonTokenizer:
       config |= _object(path.read_bytes(), os.fspath(path))
     path = folder / FILE
     if path.exists() and not found:
-      raise ValueError(
+      raise TokenizerError(
         f"{path}: neither {CONFIG} nor {_MAP} is beside it, so its begin and"
         " end tokens have no names; copy one of them there"
       )
@@ -158,13 +164,13 @@ class JsonTokenizer:
     for token in added:
       got = self._tokenizer.token_to_id(token["content"])
       if got != token["id"]:
-        raise ValueError(
+        raise TokenizerError(
           f"{name}: the added token {token['content']!r} has id {token['id']}"
           f" in the file but would get {got}; the file is not consistent"
         )
     for key, content in named.items():
       if content and self._tokenizer.token_to_id(content) is None:
-        raise ValueError(
+        raise TokenizerError(
           f"{name}: has no token {content!r}, which {CONFIG} names as {key};"
           " mend the name there or take it out"
         )
@@ -183,7 +189,7 @@ class JsonTokenizer:
       if unknown not in named.values():
         found = {i for i in found if special[i] != unknown}
       if found:
-        raise ValueError(
+        raise TokenizerError(
           f"{name}: the text {content!r} becomes the special id {min(found)};"
           " a question that contains it would end there, so this tokenizer"
           " cannot be used"
@@ -207,7 +213,9 @@ def checked(ids: Sequence[int], vocab_size: int) -> list[int]:
 def write_config(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
   """Writes a `tokenizer_config.json`: the same bytes for the same config."""
   text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False)
-  (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+  # JSON can spell half a character, which UTF-8 cannot.
+  data = f"{text}\n".encode(errors="replace")
+  (folder / CONFIG).write_bytes(data)
 
 
 def _content(config: Mapping[str, Any], key: str, name: str) -> str | None:
@@ -216,18 +224,20 @@ def _content(config: Mapping[str, Any], key: str, name: str) -> str | None:
   if isinstance(token, Mapping):
     token = token.get("content")
   if token is not None and not isinstance(token, str):
-    raise ValueError(f"{name}: {key} is {token!r} in {CONFIG}; give its text")
+    raise TokenizerError(
+      f"{name}: {key} is {token!r} in {CONFIG}; give its text"
+    )
   return token or None
 
 
 def _object(text: bytes, name: str) -> dict[str, Any]:
   """Parses a file that holds one JSON object."""
   try:
-    data = json.loads(text)
+    data = json_text.parse(text)
   except ValueError as e:
-    raise ValueError(f"{name}: not a JSON file ({e})") from e
+    raise TokenizerError(f"{name}: not a JSON file ({e})") from e
   if not isinstance(data, dict):
-    raise ValueError(f"{name}: holds no JSON object")
+    raise TokenizerError(f"{name}: holds no JSON object")
   return data
 
 
@@ -238,17 +248,28 @@ def _parse(text: bytes, name: str) -> dict[str, Any]:
   model = data.get("model")
   if not (
     isinstance(model, dict)
-    and isinstance(model.get("merges", []), list)
     and isinstance(added, list)
     and all(
-      isinstance(t, dict) and {"id", "content"} <= t.keys() for t in added
+      isinstance(t, dict)
+      and isinstance(t.get("content"), str)
+      and type(t.get("id")) is int
+      for t in added
     )
+    and isinstance(model.get("merges", []), list)
+    and all(map(_is_merge, model.get("merges", [])))
   ):
-    raise ValueError(
+    raise TokenizerError(
       f"{name}: not a tokenizer file; it must be a {FILE} of the"
       " tokenizers library"
     )
   return data
+
+
+def _is_merge(merge: object) -> bool:
+  """Whether it is "a b" or ["a", "b"]."""
+  if isinstance(merge, list):
+    return all(isinstance(part, str) for part in merge)
+  return isinstance(merge, str)
 
 
 def _as_used(data: Mapping[str, Any], named: set[str | None]) -> dict[str, Any]:
@@ -295,6 +316,6 @@ def _load(data: Mapping[str, Any], name: str) -> tokenizers.Tokenizer:
     # The library has no class of its own for a file that it cannot read.
     if type(e) is not Exception:
       raise
-    raise ValueError(f"{name}: not a tokenizer file ({e})") from e
+    raise TokenizerError(f"{name}: not a tokenizer file ({e})") from e
   tokenizer.encode_special_tokens = True
   return tokenizer

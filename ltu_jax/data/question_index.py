@@ -89,22 +89,22 @@ class QuestionIndex:
       ValueError: If a clip has more than 32,767 questions, or there are more
         than 256 tasks or data sets.
     """
-    where, names = [], []
+    where, task, dataset = [], [], []
     for clip, questions in enumerate(clips):
-      for question, (task, dataset) in enumerate(questions):
+      for question, names in enumerate(questions):
         where.append((clip, question))
-        names.append((task, dataset))
+        task.append(names[0])
+        dataset.append(names[1])
     clip, question = np.array(where, np.int64).reshape(-1, 2).T
-    task, dataset = np.array(names, dtype=np.str_).reshape(-1, 2).T
-    tasks, task = np.unique(task, return_inverse=True)
-    datasets, dataset = np.unique(dataset, return_inverse=True)
+    tasks, task = _ids(task)
+    datasets, dataset = _ids(dataset)
     return cls(
       clip=_fit(clip, np.int32, "clips"),
       question=_fit(question, np.int16, "questions of one clip"),
       task=_fit(task, np.uint8, "tasks"),
       dataset=_fit(dataset, np.uint8, "data sets"),
-      tasks=tuple(tasks.tolist()),
-      datasets=tuple(datasets.tolist()),
+      tasks=tasks,
+      datasets=datasets,
     )
 
   @classmethod
@@ -209,6 +209,16 @@ class QuestionIndex:
 def path(data_dir: epath.PathLike, split: str) -> epath.Path:
   """Returns where the table of a split lies: beside the record files."""
   return epath.Path(data_dir) / f"question_index-{split}.npz"
+
+
+def _ids(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
+  """Returns the different names, sorted, and the place of each among them.
+
+  An array of all names would be as wide as the longest.
+  """
+  different = tuple(sorted(set(names)))
+  places = {name: place for place, name in enumerate(different)}
+  return different, np.array([places[name] for name in names], np.int64)
 
 
 def _fit(values: np.ndarray, dtype: type, what: str) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 import sentencepiece
 
 from ltu_jax.data import bpe_tokenizer, prompts
+from ltu_jax.data.bpe_tokenizer import TokenizerError
 
 MAX_TOKENS = 108
 """Text tokens of an example at most: `cutoff_len` of the published scripts."""
@@ -76,7 +77,7 @@ class SentencePieceTokenizer:
 
     Raises:
       FileNotFoundError: If there is no such file.
-      ValueError: If it is no SentencePiece model, or not one whose unknown,
+      TokenizerError: If it is no SentencePiece model, or not one whose unknown,
         begin and end ids are 0, 1 and 2.
     """
     if isinstance(model, bytes):
@@ -88,16 +89,21 @@ class SentencePieceTokenizer:
       if not self.model:
         raise RuntimeError("it is empty")
       self._processor.LoadFromSerializedProto(self.model)
-    except RuntimeError as e:
-      raise ValueError(f"{name}: not a SentencePiece model ({e})") from e
+    except (RuntimeError, UnicodeDecodeError) as e:
+      raise TokenizerError(f"{name}: not a SentencePiece model ({e})") from e
     p = self._processor
     ids = p.unk_id(), p.bos_id(), p.eos_id()
     if ids != (self.pad_id, self.bos_id, self.eos_id):
-      raise ValueError(
+      raise TokenizerError(
         f"{name}: unknown, begin and end ids are {ids} and not LLaMA's"
         " (0, 1, 2); use LLaMA's tokenizer.model or train_sentencepiece"
       )
     self.vocab_size = p.get_piece_size()
+    try:
+      for id_ in range(self.vocab_size):
+        p.id_to_piece(id_)
+    except UnicodeDecodeError as e:
+      raise TokenizerError(f"{name}: a piece is no UTF-8 ({e})") from e
 
   def encode(
     self, text: str, *, bos: bool = True, eos: bool = False
@@ -158,7 +164,7 @@ def load_tokenizer(folder: str | os.PathLike) -> Tokenizer | None:
     The tokenizer, or None if the folder has neither file.
 
   Raises:
-    ValueError: If the file that is there cannot be used; it names it.
+    TokenizerError: If the file that is there cannot be used; it names it.
   """
   folder = pathlib.Path(folder)
   if (folder / MODEL).exists():

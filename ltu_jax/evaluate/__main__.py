@@ -16,6 +16,7 @@ from typing import Any
 from ltu_jax.audio.decode import AudioError
 from ltu_jax.bundle import load_model
 from ltu_jax.checkpoint import CheckpointError
+from ltu_jax.config import ConfigError
 from ltu_jax.convert.tensors import ConversionError
 from ltu_jax.data import prepare
 from ltu_jax.data.question_source import RecordError
@@ -24,6 +25,7 @@ from ltu_jax.evaluate import held_out, report
 _ERRORS = (
   AudioError,
   CheckpointError,
+  ConfigError,
   ConversionError,
   FileNotFoundError,
   prepare.PrepareError,

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from einops import rearrange
 from flax import nnx
 
+from ltu_jax.models import sizes
 from ltu_jax.models.remat import remat
 from ltu_jax.models.stack import stack
 from ltu_jax.sharding import constrain
@@ -50,6 +51,18 @@ class EncoderConfig:
   prefix_tokens: int = 0
   remat: str = "full"
   dtype: str = "bfloat16"
+
+  def __post_init__(self):
+    """Checks the fields.
+
+    Raises:
+      ValueError: Of another type, sizes that no model has, or heads that do
+        not divide, naming both.
+    """
+    names = ("dim", "heads", "mlp_ratio", "num_frames", "num_mels")
+    sizes.check(self, (*names, "patch_mels", "patch_frames"), ("depth",))
+    if self.dim % self.heads:
+      raise ValueError(f"encoder: {self.dim=} is no multiple of {self.heads=}")
 
   @property
   def grid(self) -> tuple[int, int]:
@@ -98,8 +111,6 @@ class EncoderBlock(nnx.Module):
 
   def __init__(self, cfg: EncoderConfig, *, rngs: nnx.Rngs):
     """Makes one block; `rngs` gives its start values."""
-    if cfg.dim % cfg.heads:
-      raise ValueError(f"encoder: {cfg.dim=} is no multiple of {cfg.heads=}")
     dim, heads, hidden = cfg.dim, cfg.heads, cfg.dim * cfg.mlp_ratio
     head_dim = dim // heads
     self.norm1 = _layer_norm(cfg, rngs)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ltu_jax.models import quantized
+from ltu_jax.models import quantized, sizes
 from ltu_jax.models.lora import LoraConfig, LoRAEinsum
 from ltu_jax.models.remat import remat
 from ltu_jax.models.stack import stack
@@ -60,11 +60,14 @@ class LlamaConfig:
   base_dtype: str = ""
 
   def __post_init__(self):
-    """Fills in head_dim and checks that heads divide.
+    """Fills in head_dim and checks the fields and that heads divide.
 
     Raises:
-      ValueError: heads that do not divide, naming both; or no such dtype.
+      ValueError: fields of another type, sizes that no model has, heads that do
+        not divide, naming both; or no such dtype.
     """
+    names = ("vocab", "dim", "mlp_dim", "heads", "kv_heads")
+    sizes.check(self, names, ("layers",))
     quantized.check(self.base_dtype)
     if not self.head_dim:
       if self.dim % self.heads:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ltu_jax.models import quantized
+from ltu_jax.models import quantized, sizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +29,10 @@ class LoraConfig:
   alpha: float = 16.0
   dropout: float = 0.05
   targets: tuple[str, ...] = ("q_proj", "v_proj")
+
+  def __post_init__(self):
+    """Checks the fields; raises ValueError for those of another type."""
+    sizes.check(self)
 
 
 def _uniform_fan_in(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:

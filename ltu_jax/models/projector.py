@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from einops import reduce
 from flax import nnx
 
+from ltu_jax.models import sizes
 from ltu_jax.models.ast import EncoderConfig
 
 
@@ -27,6 +28,10 @@ class ProjectorConfig:
   time_pool: int = 2
   scale: float = 50.0
   norm_eps: float = 1e-5
+
+  def __post_init__(self):
+    """Checks the fields; raises ValueError for those of another type."""
+    sizes.check(self, ("time_pool",))
 
   def num_tokens(self, encoder: EncoderConfig) -> int:
     """Audio tokens per clip: 32 for 10.24 s."""

@@ -1,6 +1,7 @@
 """Decoding: every format and rate, and every way a file can be bad."""
 
 import io
+import os
 import struct
 import tracemalloc
 
@@ -217,3 +218,72 @@ def test_audio_error_is_a_value_error():
   assert issubclass(AudioError, ValueError)
   assert decode_lib.SAMPLE_RATE == 16000
   assert decode_lib.CLIP_SAMPLES == fbank.CLIP_SAMPLES
+
+
+def test_the_name_says_nothing_of_the_content(pcm, tmp_path):
+  # soundfile takes a name in .raw for samples without a header.
+  path = tmp_path / "sound.raw"
+  path.write_bytes(encode(pcm, 16000, "WAV"))
+  np.testing.assert_array_equal(decode(path), pcm)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_seek_to_where_nothing_is_does_not_fail():
+  stream = decode_lib._Steady(io.BytesIO(b"12345"), 5)
+  assert stream.seek(-9, os.SEEK_END) == 0
+  assert stream.seek(2) == stream.tell() == 2
+  assert stream.seek(-1, os.SEEK_CUR) == 1
+  assert stream.seek(-1 << 63) == 0
+  assert stream.read(2) == b"12"
+  assert stream.seek(1 << 60, os.SEEK_CUR) == 5
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_loudest_floats_are_clipped_without_a_warning():
+  wave = np.array([3e38, -3e38, 0.5], np.float32)
+  got = decode(encode(wave, 16000, "WAV", "FLOAT"))
+  assert got.tolist() == [32767, -32768, 16384]
+
+
+def test_what_is_no_plain_file_is_named_and_not_waited_for(tmp_path):
+  os.mkfifo(tmp_path / "pipe.wav")
+  with pytest.raises(AudioError, match=r"pipe\.wav: .* is no plain file"):
+    decode(tmp_path / "pipe.wav")
+  for name in ("a\0b", "\ud800"):
+    with pytest.raises(AudioError, match="cannot be opened") as caught:
+      decode(name)
+    assert caught.value.kind == "unopened"
+
+
+def test_two_hours_in_a_small_file_are_too_many(tmp_path):
+  path = tmp_path / "bomb.flac"
+  with soundfile.SoundFile(path, "w", 16000, 1) as sound:
+    for _ in range(120):
+      sound.write(np.zeros(60 * 16000, np.int16))
+  assert path.stat().st_size < 2e6
+  tracemalloc.start()
+  with pytest.raises(AudioError, match=r"bomb\.flac: 120 minutes") as caught:
+    decode(path)
+  assert caught.value.kind == "too_long"
+  assert decode(path, max_seconds=1.0).shape == (16000,)
+  peak = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  assert peak < 2e6
+
+
+def test_a_low_rate_counts_by_what_it_becomes():
+  # A quarter of the samples that may be read; 16 times as many at 16 kHz.
+  silence = np.zeros(decode_lib.MAX_SAMPLES // 4, np.int8)
+  data = encode(silence.astype(np.int16), 1000, "FLAC")
+  with pytest.raises(AudioError, match="280 minutes"):
+    decode(data)
+
+
+def test_many_channels_take_no_more_memory_than_few():
+  data = encode(np.zeros((20000, 500), np.int16), 16000, "WAV")
+  tracemalloc.start()
+  decode(data, max_seconds=1.0)
+  peak = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  # A block is 0.5 MB whatever the channels; all of them would be 32 MB.
+  assert peak < 2e6

@@ -1,6 +1,7 @@
 """The command line of conversion: examples, mistakes, interruptions."""
 
 import errno
+import json
 import os
 import pathlib
 import pickle
@@ -9,6 +10,7 @@ import pytest
 import safetensors.numpy
 
 import golden_data
+import import_seeds
 from ltu_jax import base
 from ltu_jax.convert.__main__ import main
 from ltu_jax.convert.from_run import open_base
@@ -74,6 +76,27 @@ def test_a_folder_with_several_gguf_files(tmp_path, capsys):
     (tmp_path / name).touch()
   assert main(["import", f"--llama={tmp_path}", f"--out={tmp_path}/o"]) == 2
   assert "has a.gguf, b.gguf; name one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["tokenizer.model", "tokenizer.json"])
+def test_a_damaged_tokenizer_of_a_decoder_is_one_error(tmp_path, capsys, name):
+  for file, data in import_seeds.folders()["bpe"][1].items():
+    (tmp_path / file).write_bytes(data)
+  (tmp_path / name).write_bytes(b"none")
+  assert main(["import", f"--llama={tmp_path}", f"--out={tmp_path}/out"]) == 2
+  error = capsys.readouterr().err
+  assert error.startswith(f"convert: {tmp_path / name}: not a ")
+  assert not (tmp_path / "out").exists()
+
+
+def test_half_a_character_in_a_tokenizer_config(tmp_path):
+  for file, data in import_seeds.folders()["bpe"][1].items():
+    (tmp_path / file).write_bytes(data)
+  config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+  config["chat_template"] = "a\ud800"
+  (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+  assert main(["import", f"--llama={tmp_path}", f"--out={tmp_path}/out"]) == 0
+  assert base.info(tmp_path / "out").parts
 
 
 def test_tokenizer_by_hand(file, tmp_path):

@@ -354,6 +354,9 @@ def test_all_that_is_wrong_with_an_index_is_listed(tmp_path):
     ('{"a": {"b": 1, "b": 2}}', "has twice: b"),
     ("{}", "has no weight_map"),
     ('{"weight_map": []}', "has no weight_map"),
+    ('{"weight_map": {"a": ["b"]}}', "missing file"),
+    ("9" * 5000, "is not JSON to read: Exceeds the limit"),
+    (" " * (17 << 20), "over 16 MB"),
   ],
 )
 def test_broken_index(tmp_path, content, says):
@@ -369,3 +372,24 @@ def test_json_that_is_no_text(tmp_path):
     read_json(tmp_path / "a.json")
   with pytest.raises(ConversionError, match=r"b\.json: cannot be read"):
     read_json(tmp_path / "b.json")
+
+
+@pytest.mark.parametrize(
+  ("tensor", "says"),
+  [
+    (torch.zeros(1).expand(1 << 30, 1 << 20), "repeats the same numbers"),
+    (torch.zeros(3, device="meta"), "on the device meta"),
+    (torch.zeros(3, dtype=torch.complex64).conj().imag, "changed sign"),
+  ],
+)
+def test_a_small_file_of_a_huge_or_odd_tensor(tmp_path, tensor, says):
+  torch.save({"a": torch.ones(2), "b": tensor}, tmp_path / "a.bin")
+  with pytest.raises(ConversionError, match=f"no plain tensor  b  .*{says}"):
+    open_torch(tmp_path / "a.bin")
+
+
+def test_torch_s_own_idea_of_a_name_is_an_error_too(tmp_path):
+  path = tmp_path / "a.safetensors"
+  path.write_bytes(b"PK\x03\x04")  # torch.load believes the name
+  with pytest.raises(ConversionError, match=r"a\.safetensors: damaged"):
+    open_weights(path)

@@ -1,6 +1,7 @@
 """Sources into base folders and out again: every bit, or a table of errors."""
 
 import dataclasses
+import json
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from ltu_jax.convert.names import (
   is_carried,
   part_of_name,
 )
-from ltu_jax.convert.tensors import ConversionError, Source, of_array
+from ltu_jax.convert.tensors import ConversionError, Source, Tensor, of_array
 from random_weights import ALL, models, random_source, same, sizes
 
 
@@ -107,6 +108,20 @@ def test_all_finite(dtype):
   long = np.zeros((importing._BLOCK + 3, 1), dtype)
   long[-1] = np.nan
   assert not importing.all_finite(long)
+
+
+def test_what_has_no_use_may_not_fill_the_memory(tmp_path):
+  source = random_source(golden_data.config("forward_a"), ["encoder"])
+  name = "model.layers.0.self_attn.rotary_emb.inv_freq"
+  huge = Tensor(
+    (1 << 40,), np.dtype(np.float32), lambda: None, f"a.bin: {name}"
+  )
+  source = dataclasses.replace(source, carried={name: huge})
+  with pytest.raises(
+    ConversionError, match=r"4,398,046,511,104 bytes .*a\.bin"
+  ):
+    importing.import_base(tmp_path / "out", source, [], False)
+  assert not list(tmp_path.iterdir())
 
 
 def test_later_sources_replace_parts():
@@ -198,6 +213,17 @@ def test_partial_base_is_not_exported(tmp_path):
   importing.import_base(tmp_path / "b", source, [], False)
   with pytest.raises(ConversionError, match="no weights for encoder, proj"):
     open_base(tmp_path / "b")
+
+
+def test_a_base_json_of_another_model_is_one_error(tmp_path):
+  source = random_source(golden_data.config("forward_a"), ["llama"])
+  importing.import_base(tmp_path / "b", source, [], False)
+  path = tmp_path / "b" / "base.json"
+  found = json.loads(path.read_text())
+  found["parts"]["llama"]["layers"] += 1
+  path.write_text(json.dumps(found))
+  with pytest.raises(CheckpointError, match=r"lack llama/layers/2/"):
+    base_source(tmp_path / "b")
 
 
 def test_bf16_is_read_as_bf16(tmp_path):

@@ -186,6 +186,21 @@ def test_rope_scaling_is_refused_old_and_new(scaling):
       llama_config(SIZES | {"model_type": "llama"} | more, "here")
 
 
+@pytest.mark.parametrize(
+  ("key", "value"),
+  [
+    ("rms_norm_eps", 10**400),
+    ("num_hidden_layers", 10**12),
+    ("vocab_size", 2**40),
+    ("hidden_size", 10**400),
+  ],
+)
+def test_sizes_that_no_model_has_are_refused(key, value):
+  config = SIZES | {"model_type": "llama", key: value}
+  with pytest.raises(ConversionError, match=r"^here: "):
+    llama_config(config, "here")
+
+
 def test_heads_that_do_not_divide(tmp_path):
   random_llama().save_pretrained(tmp_path)
   edit(tmp_path, num_key_value_heads=3)

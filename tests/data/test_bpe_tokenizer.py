@@ -215,6 +215,18 @@ def no_vocab(data):
   data["model"] = {"type": "BPE"}
 
 
+def odd(key):
+  """Puts a value where a text should be."""
+
+  def change(data):
+    if key == "added_tokens":
+      data[key][0]["content"] = ["<s>"]
+    else:
+      data["model"][key][0] = [1, 2]
+
+  return change
+
+
 def gap(data):
   data["added_tokens"].append(
     {**data["added_tokens"][0], "id": 900, "content": "<new>"}
@@ -229,6 +241,9 @@ def gap(data):
     (b"[]", CONFIG, "holds no JSON object"),
     (b"{}", CONFIG, "not a tokenizer file"),
     (changed(no_vocab), CONFIG, "not a tokenizer file"),
+    (b"[" * 100_000, CONFIG, "not a JSON file .* nested too deeply"),
+    (changed(odd("added_tokens")), CONFIG, "not a tokenizer file"),
+    (changed(odd("merges")), CONFIG, "not a tokenizer file"),
     (
       changed(gap),
       CONFIG,

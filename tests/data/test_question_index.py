@@ -1,6 +1,7 @@
 """The table of all questions: making, joining, selecting, its file."""
 
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -71,6 +72,17 @@ def test_what_the_small_types_cannot_hold_is_an_error():
     QuestionIndex.make([[("t", f"d{i}") for i in range(257)]])
   with pytest.raises(ValueError, match="32768 questions of one clip"):
     QuestionIndex.make([[("t", "d")] * 32769])
+
+
+def test_a_long_name_takes_its_memory_once():
+  clips = [[("t" * 100_000, "d"), ("u", "d")]] * 1000
+  tracemalloc.start()
+  index = QuestionIndex.make(clips)
+  peak = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  assert index.tasks == ("t" * 100_000, "u")
+  # An array of all names would take 800 MB.
+  assert peak < 2e6
 
 
 def test_an_index_round_trips_through_its_file(tmp_path):

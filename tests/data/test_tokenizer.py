@@ -11,6 +11,7 @@ import sentencepiece
 import transformers
 
 from ltu_jax.data import prompts, tokenizer
+from ltu_jax.data.bpe_tokenizer import TokenizerError
 from ltu_jax.data.tokenizer import (
   SentencePieceTokenizer,
   load_tokenizer,
@@ -208,3 +209,14 @@ def test_a_saved_tokenizer_is_loaded_again(tiny, tmp_path):
   (tmp_path / "tokenizer.model").write_bytes(b"hello")
   with pytest.raises(ValueError, match=r"tokenizer\.model: not a Sentence"):
     load_tokenizer(tmp_path)
+
+
+def test_a_piece_that_is_no_text_is_an_error(tiny):
+  # SentencePiece looks at the pieces of bytes alone, and quotes what is wrong.
+  for piece, damaged, why in (
+    (b"<0x00>", b"\x800x00>", "not a SentencePiece model"),
+    (b"\x05\xe2\x96\x81do", b"\x05\xe2\x96\xffdo", "a piece is no UTF-8"),
+  ):
+    assert piece in tiny.model
+    with pytest.raises(TokenizerError, match=why):
+      SentencePieceTokenizer(tiny.model.replace(piece, damaged))

@@ -8,6 +8,7 @@ import pytest
 from matplotlib import image
 
 from ltu_jax import losses
+from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.curriculum import Stage
 from ltu_jax.evaluate import curves
 from ltu_jax.metrics import Metrics
@@ -54,6 +55,26 @@ def test_torn_last_line_and_missing_file(path, tmp_path):
     file.write('{"stage": 2, "st')
   assert len(losses.read(path, STAGES)[1].step) == 25
   assert not len(losses.read(tmp_path / "none", STAGES)[0].step)
+
+
+@pytest.mark.parametrize(
+  ("line", "why"),
+  [
+    ("[1]", "no JSON object"),
+    ('{"stage": 1}', "step is no number of a step"),
+    ('{"stage": "1", "step": 1}', "stage is no number of a stage"),
+    ('{"stage": 1, "step": 1, "loss": "2"}', "loss is no number"),
+    ('{"stage": 1, "step": 1, "lr": [1]}', "lr is no number"),
+    (f'{{"stage": 1, "step": 1{"0" * 400}}}', "step is no number"),
+    ("[" * 100_000, "nested too deeply"),
+    ("\udcff", "utf-8"),
+  ],
+)
+def test_a_line_of_another_kind_is_named(path, line, why):
+  with path.open("a", errors="surrogateescape") as file:
+    file.write(f"{line}\n")
+  with pytest.raises(CheckpointError, match=rf"jsonl: line 31 .*{why}"):
+    losses.read(path, STAGES)
 
 
 def test_smooth_is_a_mean_that_leaves_out_nan():

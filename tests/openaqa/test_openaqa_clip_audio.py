@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from etils import epath
 
 import made_up_openaqa as made_up
 from ltu_jax.audio.decode import CLIP_SAMPLES, MIN_SAMPLES, AudioError, decode
@@ -30,9 +31,23 @@ def test_a_file_that_is_gone_is_left_out(tmp_path):
   assert caught.value.kind == "unopened"
 
 
+def test_a_huge_file_in_a_bucket_is_not_read_whole(tmp_path, monkeypatch):
+  monkeypatch.setattr(clip_audio, "_MOST_BYTES", 1 << 20)
+  file = epath.Path(tmp_path / "clip.wav")
+  monkeypatch.setattr(clip_audio.epath, "Path", lambda _: file)
+  data = made_up.encode(made_up.noise(1, 60.0), format_="WAV")
+  file.write_bytes(data[: 1 << 20])
+  with pytest.raises(AudioError, match="cut short"):  # read to its end
+    clip_audio.load("gs://sounds/clip.wav", "clip", READ)
+  file.write_bytes(data[: (1 << 20) + 1])
+  with pytest.raises(AudioError, match=r"^clip \(gs:.*: over 1 MB") as caught:
+    clip_audio.load("gs://sounds/clip.wav", "clip", READ)
+  assert caught.value.kind == "too_long"
+
+
 def test_there_is_a_bad_file_for_each_rule():
-  # `missing` has no file, `unopened` is tested above.
-  kinds = set(made_up.BAD_AUDIO) | {"missing", "unopened"}
+  # `missing` has no file, the others are tested above.
+  kinds = set(made_up.BAD_AUDIO) | {"missing", "unopened", "too_long"}
   assert kinds == set(clip_audio.LEFT_OUT)
   by_name = {"ambiguous", "start_unchecked"}
   assert {*made_up.CHANGED_AUDIO} | by_name == set(clip_audio.CHANGED)

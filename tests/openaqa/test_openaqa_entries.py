@@ -53,6 +53,10 @@ def test_a_published_entry_is_read_as_it_is(tmp_path):
     ("empty_answer", GOOD | {"output": " \n"}, "about '/data"),
     ("empty_question", GOOD | {"instruction": ""}, "instruction is ''"),
     ("empty_audio_id", GOOD | {"audio_id": " "}, "audio_id is ' '"),
+    ("bad_name", GOOD | {"audio_id": "a/" * 2049}, "audio_id is 'a/a/"),
+    ("bad_name", GOOD | {"task": "t" * 201}, "task is 'ttt"),
+    ("bad_name", GOOD | {"dataset": "a\0"}, r"dataset is 'a\x00'"),
+    ("bad_name", GOOD | {"task": "\x1b[2J"}, r"task is '\x1b[2J'"),
   ],
 )
 def test_a_bad_entry_is_left_out_and_counted(tmp_path, kind, entry, why):
@@ -184,6 +188,31 @@ def test_what_is_no_whole_json_list_is_one_error(tmp_path, text, why):
     read(path)
   assert str(caught.value).startswith(str(path))
   assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bomb", ["[", '{"a":', "[0,"])
+def test_a_bomb_of_brackets_takes_little_memory(tmp_path, bomb):
+  path = write(tmp_path, "[" + bomb * 100_000)
+  tracemalloc.start()
+  with pytest.raises(JsonError, match="where the file ends early"):
+    read(path)
+  peak = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  # 0.5 MB at most become lists or dictionaries of one, of 0.2 kB each.
+  assert peak < 50e6
+
+
+def test_an_endless_entry_is_not_read_to_its_end(tmp_path):
+  text = "a" * (20 << 20)
+  path = write(tmp_path, [GOOD, GOOD | {"output": text}, GOOD])
+  tracemalloc.start()
+  with pytest.raises(
+    JsonError, match=r"after 1 entries, .* over 4 MB; take it"
+  ):
+    read(path)
+  peak = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  assert peak < 50e6
 
 
 def test_a_missing_file_is_named(tmp_path):

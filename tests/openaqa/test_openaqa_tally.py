@@ -35,3 +35,9 @@ def test_what_others_counted_is_added():
 def test_a_kind_without_a_rule_is_an_error():
   with pytest.raises(KeyError, match="stolen: no such kind; there are"):
     Tally(RULES).add("stolen", "clip")
+
+
+def test_an_example_is_one_line_that_no_terminal_obeys():
+  tally = Tally(RULES)
+  tally.add("cut", "a\nb\x1b[2Jc\u0085é")
+  assert tally.examples["cut"] == [r"a\nb\x1b[2Jc\x85é"]

@@ -28,6 +28,7 @@ LEFT_OUT = {
   "not_finite": "left out: there are NaN or infinite samples",
   "no_samples": "left out: the file holds no sound",
   "too_short": f"left out: less than a frame of {MIN_SAMPLES} samples (25 ms)",
+  "too_long": "left out: too long to be read at once",
   "constant": "left out: every sample has one value, nothing is to be heard",
 }
 """Kinds of clips that are not used; all but the first are `AudioError.kind`."""
@@ -41,6 +42,9 @@ CHANGED = {
   "cut": f"used: the first {CLIP_SAMPLES / SAMPLE_RATE} s, all the model hears",
 }
 """Kinds of clips that are used, but not as they are."""
+
+_MOST_BYTES = 64 << 20
+"""Of a file in a bucket, which is read whole: a minute at the highest rates."""
 
 Reader = Callable[..., Sound]
 """As `ltu_jax.audio.decode.read`."""
@@ -84,10 +88,14 @@ def load(path: str, clip_id: str, read: Reader) -> tuple[bytes, list[str]]:
   source: str | bytes = path
   if "://" in path:
     try:
-      source = epath.Path(path).read_bytes()
+      with epath.Path(path).open("rb") as file:
+        source = file.read(_MOST_BYTES + 1)
     except OSError as error:
       message = f"{name}: cannot be opened: {error}"
       raise AudioError(message, "unopened") from error
+    if len(source) > _MOST_BYTES:
+      message = f"{name}: over {_MOST_BYTES >> 20} MB; cut it into clips"
+      raise AudioError(message, "too_long")
   sound = read(source, name, max_seconds=CLIP_SAMPLES / SAMPLE_RATE)
   check(sound.pcm, name)
   changes = []

@@ -3,17 +3,17 @@
 A file is one list of objects with `instruction` (the question), `input`
 (usually empty), `audio_id` (a path on somebody's disk), `dataset`, `task` and
 `output` (the answer), as published at https://github.com/YuanGongND/ltu. The
-full file is 2.3 GB; ijson gives its entries without holding it.
+full file is 2.3 GB, and is never held.
 """
 
+import re
 import reprlib
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-import ijson
 from etils import epath
 
-from tfds_builders.openaqa.full import json_text
+from tfds_builders.openaqa.full import json_items, json_text
 from tfds_builders.openaqa.full.tally import Tally
 
 _PIECE = 1 << 20
@@ -25,6 +25,8 @@ BAD = {
   "empty_question": "left out: nothing is asked",
   "empty_answer": "left out: nothing is answered",
   "empty_audio_id": "left out: no clip is named",
+  "bad_name": "left out: a name is too long (task and data set 200 characters,"
+  " audio_id 4096), or a task or data set holds control characters",
 }
 """Kinds of entries that are wrong; too many of them end a build."""
 
@@ -58,6 +60,11 @@ _EMPTY = {
   "output": "empty_answer",
   "audio_id": "empty_audio_id",
 }
+
+# The question index has all task names in memory, as wide as the widest, and
+# reports print them; a path on Linux has at most 4096 bytes.
+_LONGEST = {"task": 200, "dataset": 200, "audio_id": 4096}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 # openaqa/utils/filter_not_answerable_qa.py of the published code drops an
 # answer that holds one of its phrases, in lower case. These are the phrases
@@ -163,7 +170,8 @@ class EntryReader:
     """Yields the good entries in the order of the file.
 
     Raises:
-      JsonError: If the file is no JSON, or ends early, or is no list.
+      JsonError: If the file is no JSON, or ends early, or is no list, or has
+        an entry of over 4 MB.
     """
     self._check_list()
     with self._path.open("rb") as file:
@@ -190,16 +198,19 @@ class EntryReader:
       )
 
   def _values(self, stream: json_text.Utf8Stream) -> Iterator[object]:
-    """Yields the items of the list; ijson's errors become ours."""
+    """Yields the items of the list; errors get the file's name."""
     try:
-      yield from ijson.items(stream, "item", buf_size=_PIECE, use_float=True)
-    except ijson.JSONError as error:
+      yield from json_items.read(stream)
+    except json_items.ItemError as error:
       where = f"after {self.num_read} entries"
       if "premature EOF" in str(error):
         where += ", where the file ends early; download it again"
       else:
-        where += f", before byte {stream.position}: {_reason(error)}"
-      raise JsonError(f"{self._path}: is no valid JSON: {where}") from error
+        where += f", before byte {stream.position}: {error}"
+      wrong = "is no valid JSON"
+      if isinstance(error, json_items.TooLongError):
+        wrong = "cannot be read"
+      raise JsonError(f"{self._path}: {wrong}: {where}") from error
 
   def _check(self, value: object, has_strays: bool) -> Entry | None:
     """Makes an entry of a JSON value; counts what is wrong with it."""
@@ -242,12 +253,8 @@ def _problem(value: object) -> tuple[str, str] | None:
   for key, kind in _EMPTY.items():
     if not value[key].strip():
       return kind, f"{key} is {value[key]!r}, about {value['audio_id']!r}"
+  for key, longest in _LONGEST.items():
+    text = value.get(key) or ""
+    if len(text) > longest or (key != "audio_id" and _CONTROL.search(text)):
+      return "bad_name", f"{key} is {_SHOW.repr(text)}"
   return None
-
-
-def _reason(error: ijson.JSONError) -> str:
-  """The parser's own words on one line."""
-  argument = error.args[0] if error.args else ""
-  if isinstance(argument, bytes):
-    argument = argument.decode("utf-8", errors="replace")
-  return " ".join(str(argument).replace("(right here) ------^", "").split())

@@ -5,11 +5,15 @@ what is done, a count, and a few examples to look at.
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
 _MOST_EXAMPLES = 5
 _LONGEST_EXAMPLE = 400
+
+# A terminal would obey them.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclasses.dataclass
@@ -62,7 +66,8 @@ class Tally:
 
 
 def _short(text: str) -> str:
-  """Cuts a long example, and makes it a text that can be written."""
+  """Cuts a long example, and makes it a text that can be written on a line."""
+  text = _CONTROL.sub(lambda m: repr(m[0])[1:-1], text[: 2 * _LONGEST_EXAMPLE])
   text = text.encode("utf-8", errors="replace").decode("utf-8")
   if len(text) <= _LONGEST_EXAMPLE:
     return text
