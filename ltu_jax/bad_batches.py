@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from ltu_jax import json_text
 from ltu_jax.data.question_source import RecordError
 
 FOLDER = "bad_batches"
@@ -133,14 +134,14 @@ def read(path: str) -> tuple[int, int, list[int]]:
     BadBatchError: there is none, or it is another file.
   """
   try:
-    found = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    found = json_text.read(path)
     stage, step, rows = (found[key] for key in ("stage", "step", "rows"))
     whole = [stage, step, *rows]
   except OSError as error:
     raise BadBatchError(
       f"config.debug.replay: {path} cannot be read ({error.strerror})"
     ) from error
-  except (ValueError, KeyError, TypeError, RecursionError) as error:
+  except (ValueError, KeyError, TypeError) as error:
     raise BadBatchError(
       f"config.debug.replay: {path} is no file of a skipped batch; they are in"
       f" WORKDIR/{FOLDER}"

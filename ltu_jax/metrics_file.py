@@ -11,6 +11,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from ltu_jax import json_text
+
 
 class MetricsError(ValueError):
   """A metric that is no number, or a metrics file that cannot be read."""
@@ -124,11 +126,11 @@ def _read(path: pathlib.Path) -> list[tuple[tuple[int, int], bytes]]:
     if not text.endswith(b"\n"):
       break
     try:
-      line = json.loads(text)
+      line = json_text.parse(text)
       place = (line["stage"], line["step"])
       if not all(isinstance(part, int) for part in place):
         raise ValueError(place)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
       raise MetricsError(
         f"{path}: line {number} is no metrics line. Move this file away, or "
         "choose another workdir."

@@ -25,7 +25,7 @@ import ml_collections
 from flax import nnx
 from jax.sharding import Mesh
 
-from ltu_jax import base, base_load
+from ltu_jax import base, base_load, json_text
 from ltu_jax import config as config_lib
 from ltu_jax.base import BaseInfo, info
 from ltu_jax.checkpoint import CheckpointError, Checkpoints
@@ -197,7 +197,8 @@ class Workdir:
     """Reads the config of the run.
 
     Raises:
-      CheckpointError: no run was started in this folder.
+      CheckpointError: no run was started in this folder, or its config.json
+        is damaged.
     """
     if not self.config.is_file():
       raise CheckpointError(
@@ -205,7 +206,15 @@ class Workdir:
         "config.json). Train one with: python -m ltu_jax.main "
         f"--config=configs/quickstart.py --workdir={self.root}"
       )
-    return json.loads(self.config.read_text())
+    try:
+      found = json_text.read(self.config)
+    except ValueError as error:
+      raise CheckpointError(f"{self.config} is damaged: {error}") from error
+    if not isinstance(found, dict):
+      raise CheckpointError(
+        f"{self.config} is damaged: it holds no JSON object"
+      )
+    return found
 
 
 def to_pure(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def _watch(event: str, args: tuple) -> None:
     return
   if event in _RUNS:
     _forbidden.append(f"{event} {args!r}")
-  elif event in _CHANGES:
+  elif event in _CHANGES and not isinstance(args[0], int):  # opened before
     if not _is_below(args[0], (_folder,)):
       _forbidden.append(f"{event} {args!r}")
   elif event == "open" and isinstance(args[0], str | bytes | os.PathLike):

@@ -13,7 +13,7 @@ from configs import quickstart
 from fuzz_cases import fuzzed
 from fuzz_data import RAW
 from ltu_jax import config as config_lib
-from ltu_jax import config_flag
+from ltu_jax import config_check, config_flag
 from ltu_jax.config import ConfigError
 from ltu_jax.config_flag import FlagError
 
@@ -94,7 +94,7 @@ def test_types_stay_or_an_error(case, settings):
     config_flag.parse(argv, values)
     config = config_flag.config(flag.value)
     _check_types(config, ORIGINAL, "config")
-    config_lib.check(config, 1)
+    config_check.check(config, 1)
     model = config_lib.model_config(config)
     texts = [model.lora.targets]
     config_lib.augment(config)

@@ -1,6 +1,5 @@
 """Damaged folders of runs, bases and bundles: a sentence names the file."""
 
-import contextlib
 import dataclasses
 import json
 
@@ -10,7 +9,7 @@ import import_seeds
 from configs import quickstart
 from fuzz_cases import fuzzed
 from fuzz_data import damaged, hostile_json
-from ltu_jax import base, json_text, losses
+from ltu_jax import base, losses
 from ltu_jax import config as config_lib
 from ltu_jax.bundle import load_bundle
 from ltu_jax.checkpoint import CheckpointError
@@ -18,6 +17,8 @@ from ltu_jax.config import ConfigError
 from ltu_jax.convert.tensors import ConversionError
 from ltu_jax.curriculum import Stage
 from ltu_jax.data.openaqa import Unreadable
+from ltu_jax.metrics import Metrics
+from ltu_jax.metrics_file import MetricsError
 from ltu_jax.models.ltu import PART_TYPES
 from ltu_jax.unreadable import Skipped, UnreadableError
 from ltu_jax.workdir import Workdir
@@ -75,17 +76,13 @@ def test_bundle(case, file):
 
 @fuzzed("config.json of a run", data=hostile_json([RUN]))
 def test_run_config(case, data):
-  config = None
-  with contextlib.suppress(ValueError):
-    config = json_text.parse(data)
-  if not isinstance(config, dict):
-    return
+  (case.folder / "config.json").write_bytes(data)
   workdir = Workdir(case.folder)
   with case.refuses(CheckpointError, ConfigError):
+    config = workdir.read_config()
     config_lib.model_config(config)
     config_lib.augment(config)
-    stages = config_lib.stages(config)
-    for stage in stages:
+    for stage in config_lib.stages(config):
       assert workdir.checkpoints(stage).parent == case.folder / "checkpoints"
     config_lib.differences(config, RUN)
     workdir.trained_stages(config)
@@ -128,3 +125,11 @@ def test_unreadable(case, data):
   with case.refuses(UnreadableError, naming=path):
     skipped = Skipped(case.folder, 1, 0.5)
     skipped.tell(1, [Unreadable(1, 3, "../../a\n", "gone")])
+
+
+@fuzzed("metrics.jsonl, gone on with", data=_lines(LINES))
+def test_metrics(case, data):
+  path = case.folder / "metrics.jsonl"
+  path.write_bytes(data)
+  with case.refuses(MetricsError, naming=path), Metrics(case.folder) as metrics:
+    metrics.begin(1, 1)
