@@ -152,6 +152,8 @@ class StageRun:
     self.metrics.begin(self.stage.number, int(state["step"]))
     with self.stop.step_in_hand():
       state = self._loop(step_fn, state, iterator, saved)
+    if processes.heard(None, bool(self.stop.reason)):
+      raise self._stopped(self.last_step)
     return nnx.merge_state(state["trainable"], self.frozen), False
 
   def make_step(self) -> Callable:
@@ -239,17 +241,19 @@ class StageRun:
       if processes.heard(told.get("save_failed"), saved.has_failed()):
         saved.settle()
       if processes.heard(told.get("stop"), bool(self.stop.reason)):
-        self._report(step, previous)
+        if previous is not None:
+          self._report(step, previous)
         self._end_early(step, state, iterator, saved)
       if step > first and saved.due(step):
         # A run that dies later goes on from here: its lines must be written.
-        self._report(step, previous)
+        told = self._report(step, previous)
         previous = None
         self._save(step, state, iterator, saved)
       with self.throughput.waiting():
         batch = self.next_batch(iterator, step, saved.has_failed())
       state, values = step_fn(state, self.frozen, batch, self.schedule)
-      told = self._report(step, previous)
+      if previous is not None:
+        told = self._report(step, previous)
       previous = values
       self.throughput.add(self.config.data.batch_size)
     self._report(self.last_step, previous)
@@ -284,8 +288,12 @@ class StageRun:
     """Saves and raises Stopped."""
     if step:  # step 0 can be made again
       self._finish(step, state, iterator, saved)
+    raise self._stopped(step)
+
+  def _stopped(self, step: int) -> Stopped:
+    """What to raise when all is saved."""
     why = self.stop.reason or "another process was told to stop"
-    raise Stopped(
+    return Stopped(
       f"{why}: stopped after step {step} of stage {self.stage.number}; safe"
       f" after {self.stop.seconds():.1f} s"
     )
@@ -315,15 +323,13 @@ class StageRun:
       self.metrics.print(f"stage {self.stage.number}: since the save, {line}")
 
   def _report(
-    self, step: int, values: Mapping[str, jax.Array] | None
+    self, step: int, values: Mapping[str, jax.Array]
   ) -> dict[str, float]:
     """Writes a step's metrics; every `log_every` steps also a line.
 
     Returns:
       What one process had to tell all (NOTES).
     """
-    if values is None:
-      return {}
     values = {k: float(v) for k, v in values.items()}
     notes = {note: values.pop(note) for note in NOTES}
     values["lr"] = values.pop("learning_rate")

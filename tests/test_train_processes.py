@@ -1,5 +1,9 @@
 """Training with several real processes gives what one process gives."""
 
+import re
+import signal
+import time
+
 import numpy as np
 import pytest
 
@@ -127,3 +131,107 @@ def test_processes_that_share_rows_or_weights(sounds, tmp_path, mesh):
   assert_same_losses(
     process_run.lines(tmp_path / "two"), process_run.lines(tmp_path / "one")
   )
+
+
+@pytest.fixture(scope="module")
+def twenty(sounds, tmp_path_factory):
+  """One process, twenty steps."""
+  workdir = tmp_path_factory.mktemp("twenty")
+  train(sounds, workdir, 1, 4, TWENTY)
+  return workdir
+
+
+TWENTY = {"stages.stage2.steps": 20}
+
+
+def wait_for_step(workdir, step, started):
+  for _ in range(3000):
+    file = workdir / "metrics.jsonl"
+    if file.exists() and f'"step": {step}' in file.read_text():
+      return
+    assert all(process.poll() is None for process in started)
+    time.sleep(0.05)
+  raise AssertionError(f"no step {step}")
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_all_at_one_step(
+  sounds, twenty, tmp_path
+):
+  workdir = tmp_path / "run"
+  started = process_run.start(sounds, workdir, 2, 2, CHANGES | TWENTY)
+  wait_for_step(workdir, 3, started)
+  started[1].send_signal(signal.SIGTERM)
+  (first, out, err), (second, _, other) = process_run.finish(started)
+  assert (first, second) == (0, 0), err[-3000:] + other[-3000:]
+  found = re.search(
+    r"another process .*: stopped after step (\d+) of stage", out
+  )
+  assert found, out[-3000:] + "SECOND" + other[-3000:]
+  step = int(found[1])
+  assert 3 < step < 20 and len(process_run.lines(workdir)) == step
+  done = train(sounds, workdir, 2, 2, TWENTY)
+  assert f"going on at step {step}" in done[0][1]
+  assert_same_losses(process_run.lines(workdir), process_run.lines(twenty))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("process", [0, 1])
+def test_all_processes_take_the_step_before_a_damaged_one(
+  sounds, alone, tmp_path, process
+):
+  """What one process wrote is damaged; perhaps only that one reads it."""
+  workdir = tmp_path / "run"
+  process_run.finish(
+    process_run.start(sounds, workdir, 2, 2, CHANGES, before=STOP)
+  )
+  folder = workdir / f"checkpoints/stage2/2/state/ocdbt.process_{process}"
+  for file in folder.rglob("*"):
+    if file.is_file() and file.stat().st_size > 64:
+      data = bytearray(file.read_bytes())
+      data[len(data) // 2] ^= 1
+      file.write_bytes(data)
+  done = train(sounds, workdir, 2, 2)
+  assert "stage2/2: this checkpoint is damaged" in done[0][2]
+  assert "going on at step 1" in done[0][1]
+  assert (workdir / "checkpoints/stage2/damaged-2").is_dir()
+  assert_same_losses(process_run.lines(workdir), process_run.lines(alone))
+
+
+# In the second process no file can grow while step 2 is saved.
+FULL = """
+import resource, jax
+from ltu_jax import checkpoint_save
+save, settle = checkpoint_save.Saves.save, checkpoint_save.Saves.settle
+def limit(size):
+  if jax.process_index() == 1:
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+def save_in_vain(self, step, *args, **kwargs):
+  done = save(self, step, *args, **kwargs)
+  if step == 2:
+    limit(0)
+  return done
+def settle_and_lift(self):
+  if self._saving != 2:
+    return settle(self)
+  try:
+    return settle(self)
+  finally:
+    limit(resource.RLIM_INFINITY)
+checkpoint_save.Saves.save = save_in_vain
+checkpoint_save.Saves.settle = settle_and_lift
+"""
+
+
+@pytest.mark.slow
+def test_a_save_that_fails_in_one_process_is_made_again(
+  sounds, twenty, tmp_path
+):
+  workdir = tmp_path / "run"
+  done = train(sounds, workdir, 2, 2, TWENTY, before=FULL)
+  assert "stage2/2: this checkpoint could not be saved (process 1" in done[0][2]
+  assert_same_losses(process_run.lines(workdir), process_run.lines(twenty))
+  assert sorted(p.name for p in workdir.glob("checkpoints/stage2/*")) == [
+    *("19", "20")
+  ]
