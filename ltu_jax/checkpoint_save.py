@@ -27,6 +27,10 @@ ValueError, and a process that waits in vain for another gets JAX's error."""
 _MOST_STEPS_BETWEEN_TRIES = 64
 """A save that failed is tried again after 1, 2, 4, ... steps, at most this."""
 
+_SAVE_SECONDS = 300
+"""A save that takes longer has failed. Where it fails in one process, the
+others learn of it by this time alone."""
+
 _TRY = "try-"
 """How the folders begin in which is tried whether anything can be written."""
 
@@ -63,9 +67,12 @@ class Saves:
     if not read_only and jax.process_index() == 0:
       for path in self._directory.glob(f"{_TRY}*"):
         shutil.rmtree(path, ignore_errors=True)  # a killed run's
+    context = ocp.Context()
+    context.asynchronous.timeout_secs = _SAVE_SECONDS
     try:
       self._checkpointer = ocp.training.Checkpointer(
         self._directory,
+        context=context,
         preservation_policy=(keep or Keep()).policy(
           self._directory, self._metrics
         ),

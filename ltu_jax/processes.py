@@ -179,17 +179,19 @@ def check_same(what: str, text: str) -> None:
 
 
 def any_problem(problem: str) -> str:
-  """The first problem that any process has, so that all act alike.
+  """The problems that any processes have, so that all act alike.
 
   Args:
     problem: This process's, in a few words; "" for none.
+
+  Returns:
+    All of them with their processes; "" if there is none.
   """
   if jax.process_count() == 1:
     return problem
-  told = enumerate(
-    _gather(problem.encode()[:_TOLD_BYTES].decode(errors="ignore"))
-  )
-  return next((f"process {i}: {text}" for i, text in told if text), "")
+  told = _gather(problem.encode()[:_TOLD_BYTES].decode(errors="ignore"))
+  named = [f"process {i}: {text}" for i, text in enumerate(told) if text]
+  return "; ".join(named)
 
 
 def heard(told: float | None, mine: bool) -> bool:
