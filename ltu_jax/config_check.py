@@ -151,7 +151,7 @@ def _check_model(found: Found, mesh: Mesh | None) -> None:
   try:
     cfg = config_lib.model_config({"model": parts})
     _, params = _abstract(cfg)
-  except ValueError as error:  # such as "lora.targets ['x']: no such ..."
+  except ValueError as error:  # such as "config.model.lora: targets ..."
     words = str(error).removeprefix("config.model.")
     found.problems.append(("model", f"config.model.{words}"))
     return

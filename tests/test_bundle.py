@@ -254,6 +254,7 @@ def test_a_damaged_config(folder):
     {"model": config["model"] | {"llama": {"width": 3}}},
     {"model": config["model"] | {"llama": {"heads": 0}}},
     {"model": config["model"] | {"encoder": {"depth": 10**12}}},
+    {"model": config["model"] | {"lora": {"targets": [""]}}},
     {"stage": {"number": 1}},
     {"training": 3},
   ):

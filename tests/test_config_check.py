@@ -140,7 +140,7 @@ def test_variants_are_right(variant):
     ({"model.encoder.num_mels": 64}, ["encoder.num_mels", "128"]),
     ({"model.encoder.patch_frames": 48}, ["num_frames", "patch_frames 48"]),
     ({"model.projector.time_pool": 3}, ["projector.time_pool is 3", "64"]),
-    ({"model.lora.targets": ("x",)}, ["config.model.lora.targets ['x']"]),
+    ({"model.lora.targets": ("x",)}, ["config.model.lora: targets ['x']"]),
     # The mesh.
     ({"mesh.fsdp": 3}, ["config.mesh", "6 devices, but there are 8"]),
     ({"mesh.fsdp": -1, "mesh.data": -1}, ["config.mesh", "only one axis"]),

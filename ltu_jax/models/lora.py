@@ -13,6 +13,12 @@ from flax import nnx
 
 from ltu_jax.models import quantized, sizes
 
+PROJECTIONS = (
+  *("q_proj", "k_proj", "v_proj", "o_proj"),
+  *("gate_proj", "up_proj", "down_proj"),
+)
+"""Weights of a decoder layer that can carry an adapter."""
+
 
 @dataclasses.dataclass(frozen=True)
 class LoraConfig:
@@ -31,8 +37,13 @@ class LoraConfig:
   targets: tuple[str, ...] = ("q_proj", "v_proj")
 
   def __post_init__(self):
-    """Checks the fields; raises ValueError for those of another type."""
+    """Checks the fields; raises ValueError for what cannot be built."""
     sizes.check(self)
+    if unknown := set(self.targets) - set(PROJECTIONS):
+      raise ValueError(
+        f"targets {sorted(unknown)}: no such projection; there are"
+        f" {', '.join(PROJECTIONS)}"
+      )
 
 
 def _uniform_fan_in(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -77,6 +77,8 @@ def test_bundle(case, file):
 @fuzzed("config.json of a run", data=hostile_json([RUN]))
 def test_run_config(case, data):
   (case.folder / "config.json").write_bytes(data)
+  for stage in range(5):
+    (case.folder / f"checkpoints/stage{stage}/1").mkdir(parents=True)
   workdir = Workdir(case.folder)
   with case.refuses(CheckpointError, ConfigError):
     config = workdir.read_config()
