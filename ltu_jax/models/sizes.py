@@ -5,7 +5,7 @@ layers, whose names alone would fill the memory.
 """
 
 import dataclasses
-import math
+import sys
 from collections.abc import Collection
 from typing import Any
 
@@ -61,7 +61,8 @@ def _fits(value: object, kind: Any) -> bool:
   if kind is int:
     return type(value) is int and value in _WHOLE
   if kind is float:
-    return type(value) in (int, float) and math.isfinite(value)
+    # A whole number may be too large for a float; NaN is no less than anything.
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
   if kind == tuple[str, ...]:
     return type(value) is tuple and all(type(x) is str for x in value)
   return type(value) is kind

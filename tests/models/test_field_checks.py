@@ -14,6 +14,8 @@ from ltu_jax.models.projector import ProjectorConfig
   ("cls", "fields", "words"),
   [
     (EncoderConfig, {"dim": "768"}, r"dim is '768', not a whole number"),
+    (EncoderConfig, {"norm_eps": 10**400}, "norm_eps is 1000.*, not a number"),
+    (EncoderConfig, {"norm_eps": float("nan")}, "norm_eps is nan, not a num"),
     (EncoderConfig, {"patch_mels": 0}, "patch_mels is 0, not 1 to"),
     (EncoderConfig, {"depth": 10**12}, "depth is 1000000000000, not a whole"),
     (EncoderConfig, {"dim": 64, "heads": 3}, "dim=64 is no multiple of"),
