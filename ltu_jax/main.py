@@ -90,14 +90,12 @@ def train_run(
 
   try:
     train.run(config, workdir, allow)
-    _end(0)
   except stop.Stopped as stopped:
     print(f"{stopped}. Go on with:\n  {_command()}", flush=True)
-    _end(0)
   except patience.StalledError as error:
     patience.leave(_fail(f"{processes.name()}{error}"))
   except train.USER_ERRORS as error:
-    _end(_fail(f"{processes.name()}{error}"))
+    sys.exit(_fail(f"{processes.name()}{error}"))
   except jax.errors.JaxRuntimeError as error:
     if jax.process_count() == 1:
       raise
@@ -109,21 +107,6 @@ def train_run(
       f" its last checkpoint. ({error})"
     )
     sys.exit(1)
-
-
-def _end(status: int) -> None:
-  """Ends, also where a save that failed has left threads that wait."""
-  import jax
-
-  from ltu_jax.checkpoint_save import Saves
-  from ltu_jax.data import patience
-
-  if Saves.any_failed:
-    if jax.distributed.is_initialized():
-      jax.distributed.shutdown()  # else the others take this one for dead
-    patience.leave(status)
-  if status:
-    sys.exit(status)
 
 
 def _command() -> str:
@@ -148,7 +131,26 @@ def _fail(message: str) -> int:
 def run() -> None:
   """Entry point: reads flags, then runs main."""
   flags.mark_flags_as_required(["config", "workdir"])
-  app.run(main, flags_parser=_parse)
+  try:
+    app.run(main, flags_parser=_parse)
+  except SystemExit as ending:
+    _leave_waiting_threads(ending.code)
+    raise
+
+
+def _leave_waiting_threads(status: int | str | None) -> None:
+  """Ends the process where a save has failed: its threads wait for minutes."""
+  if not isinstance(status, int | None) or "jax" not in sys.modules:
+    return
+  import jax
+
+  from ltu_jax.checkpoint_save import Saves
+  from ltu_jax.data import patience
+
+  if Saves.any_failed:
+    if jax.distributed.is_initialized():
+      jax.distributed.shutdown()  # else the others take this one for dead
+    patience.leave(status or 0)
 
 
 if __name__ == "__main__":

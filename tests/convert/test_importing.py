@@ -221,6 +221,10 @@ def test_a_base_json_of_another_model_is_one_error(tmp_path):
   path = tmp_path / "b" / "base.json"
   found = json.loads(path.read_text())
   found["parts"]["llama"]["layers"] += 1
+  with pytest.raises(CheckpointError, match="it is not what was written"):
+    path.write_text(json.dumps(found))
+    base_source(tmp_path / "b")
+  del found["digest"]  # as a folder from before there was one
   path.write_text(json.dumps(found))
   with pytest.raises(CheckpointError, match=r"lack llama/layers/2/"):
     base_source(tmp_path / "b")
