@@ -114,9 +114,9 @@ def test_the_new_state_takes_the_memory_of_the_old():
     abstract_params(config(), make_mesh({}, jax.devices()[:1])), TRAINABLE
   )
   num = sum(x.size for x in jax.tree.leaves(trainable))
-  # float32 parameters and two moments; the counts of the step and of Adam, and
-  # a key of two words.
-  state = 3 * 4 * num + 2 * 4 + 2 * 4
+  # float32 parameters and two moments; the counts of the step and of Adam, a
+  # key of two words, and what the guard remembers.
+  state = 3 * 4 * num + 2 * 4 + 2 * 4 + 2 * 4
   assert compiled(8).memory_analysis().alias_size_in_bytes == state
 
 

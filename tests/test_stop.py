@@ -23,7 +23,9 @@ def no_watcher(monkeypatch):
   "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 )
 def test_in_a_step_it_is_noted_and_else_raised(number, capfd):
+  # In the background of a shell, or under nohup, they may be ignored.
   before = signal.getsignal(number)
+  signal.signal(number, signal.SIG_DFL)
   asked = Stop()
   with asked.listening(), asked.step_in_hand():
     os.kill(os.getpid(), number)
@@ -35,7 +37,8 @@ def test_in_a_step_it_is_noted_and_else_raised(number, capfd):
   with asked.listening(), pytest.raises(Stopped, match=words):
     os.kill(os.getpid(), number)
     time.sleep(10)
-  assert signal.getsignal(number) is before
+  assert signal.getsignal(number) is signal.SIG_DFL
+  signal.signal(number, before)
 
 
 @pytest.mark.usefixtures("no_watcher")
@@ -79,6 +82,7 @@ SECOND = """
 import os, signal, time
 from ltu_jax.stop import Stop
 asked = Stop()
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background ignores it
 with asked.listening(), asked.step_in_hand():
   os.kill(os.getpid(), signal.SIGTERM)
   print("first", flush=True)
