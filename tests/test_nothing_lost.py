@@ -127,6 +127,7 @@ def test_a_finished_stage_whose_end_is_damaged_is_ended_again(
   same(tmp_path, whole)
 
 
+@pytest.mark.slow
 def test_all_checkpoints_damaged_begins_the_stage_again(whole, tmp_path):
   shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
   for step in steps(whole, 4):
@@ -144,6 +145,7 @@ def test_other_data_is_refused_unless_allowed(whole, tmp_path, monkeypatch):
   train.run(made_up_run.config(), str(tmp_path), allow=["data"])
 
 
+@pytest.mark.slow
 def test_another_base_is_refused_unless_allowed(whole, tmp_path):
   shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
   other = made_up_run.config(seed=1)
@@ -156,6 +158,7 @@ def test_another_base_is_refused_unless_allowed(whole, tmp_path):
   train.run(other, str(tmp_path), allow=["seed", "base"])
 
 
+@pytest.mark.slow
 def test_a_base_that_is_drawn_again_is_the_same(whole, tmp_path):
   shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
   shutil.rmtree(tmp_path / "base")
@@ -163,6 +166,7 @@ def test_a_base_that_is_drawn_again_is_the_same(whole, tmp_path):
   same(tmp_path, whole)
 
 
+@pytest.mark.slow
 def test_another_mesh_works_and_is_told(whole, tmp_path, capfd):
   shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
   shutil.rmtree(tmp_path / f"checkpoints/stage4/{STEPS}")
@@ -198,6 +202,7 @@ def test_a_small_disk_is_told_before_the_first_step(tmp_path, monkeypatch):
   assert not (tmp_path / "base").exists()
 
 
+@pytest.mark.slow
 def test_what_is_kept(tmp_path):
   kept = {"keep_checkpoints": 1, "keep_every": 4, "checkpoint_every": 1}
   train.run(made_up_run.config((4,), **kept), str(tmp_path))
@@ -246,6 +251,7 @@ def spiky(tmp_path_factory):
   return workdir, workdir / "bad_batches/stage4-step4.json"
 
 
+@pytest.mark.slow
 def test_a_batch_is_run_again(spiky, monkeypatch, capfd):
   monkeypatch.setattr(SyntheticBatches, "row", light_start)
   workdir, file = spiky
@@ -270,6 +276,7 @@ def test_a_batch_is_run_again(spiky, monkeypatch, capfd):
   assert (lines(workdir), steps(workdir, 4)) == before
 
 
+@pytest.mark.slow
 def test_the_row_that_is_not_finite_is_found(tmp_path, monkeypatch):
   """One row whose target weights are NaN."""
 
@@ -289,6 +296,7 @@ def test_the_row_that_is_not_finite_is_found(tmp_path, monkeypatch):
   assert spoiled == [21] and got["rows"][0]["row"] == 21
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "content, words",
   [
