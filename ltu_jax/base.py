@@ -190,7 +190,7 @@ class BaseWriter:
     context.array.saving.storage_options.chunk_byte_size = _CHUNK_BYTES
     with context:
       self._saving = ocp.partial.save_async(
-        self._work / "weights", nested(self._pending)
+        self._work / "weights", tree_names.nested(self._pending)
       )
     self._pending, self._pending_bytes = {}, 0
 
@@ -299,15 +299,3 @@ def damaged(path: pathlib.Path, why: Exception | str) -> CheckpointError:
     " import them again, or if the run drew them, remove this folder and start"
     " the run again."
   )
-
-
-def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-  """Nested dicts of a mapping with a/b/c names."""
-  tree: dict[str, Any] = {}
-  for name, value in flat.items():
-    *parents, leaf = name.split("/")
-    node = tree
-    for parent in parents:
-      node = node.setdefault(parent, {})
-    node[leaf] = value
-  return tree

@@ -46,7 +46,7 @@ def load(path: str | os.PathLike, target: Mapping[str, Any]) -> dict[str, Any]:
   wanted = tree_names.leaves(target)
   stored = base.stored_tree(path)
   pieces = list(_pieces(wanted, tree_names.leaves(stored)))
-  tree = base.nested({piece.name: piece.struct for piece in pieces})
+  tree = tree_names.nested({piece.name: piece.struct for piece in pieces})
   found = tree_names.signatures(stored)
   if written:
     said = {name: signature for name, (signature, _) in written.items()}
@@ -57,13 +57,13 @@ def load(path: str | os.PathLike, target: Mapping[str, Any]) -> dict[str, Any]:
     raise CheckpointError(f"{path}: these are another model's weights:\n{rows}")
   loaded = _Loaded(wanted)
   for some in _batches(pieces):
-    tree = base.nested({piece.name: piece.struct for piece in some})
+    tree = tree_names.nested({piece.name: piece.struct for piece in some})
     read = tree_names.leaves(base.read_tree(path, tree, partial=True))
     _check(path, read, written)
     for piece in some:
       loaded.add(piece, read.pop(piece.name))
     loaded.wait()
-  return base.nested({name: loaded.arrays[name] for name in wanted})
+  return tree_names.nested({name: loaded.arrays[name] for name in wanted})
 
 
 def _check(

@@ -50,7 +50,7 @@ class BaseReader:
     """
     if name not in self._ahead:
       # Orbax gives numpy arrays where its own metadata is the target.
-      tree = base.nested({n: self._leaves[n] for n in self._batch(name)})
+      tree = tree_names.nested({n: self._leaves[n] for n in self._batch(name)})
       found = tree_names.leaves(base.read_tree(self._path, tree, partial=True))
       while self._ahead and _nbytes(self._ahead) > _KEEP_BYTES:
         self._ahead.pop(next(iter(self._ahead)))

@@ -15,7 +15,7 @@ import ml_collections
 from ml_collections.config_dict import RequiredValueError
 
 from ltu_jax import config as config_lib
-from ltu_jax import default_config
+from ltu_jax import default_config, tree_names
 from ltu_jax.config_rules import RULES
 from ltu_jax.curriculum import Stage
 
@@ -88,15 +88,12 @@ class Found:
 
   def group(self, path: str) -> dict[str, Any]:
     """The right fields of a group by their names; groups in it as dicts."""
-    tree: dict[str, Any] = {}
-    for name, value in self.values.items():
-      if name.startswith(f"{path}."):
-        *parents, leaf = name.removeprefix(f"{path}.").split(".")
-        node = tree
-        for parent in parents:
-          node = node.setdefault(parent, {})
-        node[leaf] = value
-    return tree
+    inside = {
+      name.removeprefix(f"{path}."): value
+      for name, value in self.values.items()
+      if name.startswith(f"{path}.")
+    }
+    return tree_names.nested(inside, ".")
 
   def lines(self) -> list[str]:
     """The problems in the order of the fields' names."""

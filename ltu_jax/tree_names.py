@@ -33,6 +33,18 @@ def leaves(tree: Any) -> dict[str, Any]:
   }
 
 
+def nested(flat: Mapping[str, Any], separator: str = "/") -> dict[str, Any]:
+  """Nested dicts of a mapping with a/b/c names; the inverse of `leaves`."""
+  tree: dict[str, Any] = {}
+  for name, value in flat.items():
+    *parents, leaf = name.split(separator)
+    node = tree
+    for parent in parents:
+      node = node.setdefault(parent, {})
+    node[leaf] = value
+  return tree
+
+
 def signature(leaf: Any) -> str:
   """Writes dtype and shape, as float32[2,3]; keys as the integers they hold."""
   if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):

@@ -208,7 +208,7 @@ def test_a_changed_number_is_found(saved, tmp_path):
   name, struct = next(iter(tree_names.leaves(other["projector"]).items()))
   changed = np.array(struct)
   changed.flat[0] += 1
-  other["projector"] = base.nested(
+  other["projector"] = tree_names.nested(
     tree_names.leaves(other["projector"]) | {name: changed}
   )
   copy = tmp_path / "base"

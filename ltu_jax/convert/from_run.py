@@ -23,7 +23,7 @@ from ltu_jax.curriculum import Stage
 from ltu_jax.data.tokenizer import Tokenizer, load_tokenizer
 from ltu_jax.models.ltu import PART_TYPES, LtuConfig, abstract
 from ltu_jax.train_state import split_params
-from ltu_jax.tree_names import leaves
+from ltu_jax.tree_names import leaves, nested
 from ltu_jax.workdir import Workdir, model_config
 
 CARRIED = "carried.safetensors"
@@ -218,7 +218,7 @@ def _stage_arrays(
     value = shapes[path]
     struct = jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=on)
     with Checkpoints(folder, read_only=True) as saved:
-      loaded = saved.load_trainable(base.nested({path: struct}), step)
+      loaded = saved.load_trainable(nested({path: struct}), step)
     return np.asarray(leaves(loaded)[path])
 
   def piece(path: str, layer: int | None) -> np.ndarray:
