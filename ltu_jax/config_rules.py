@@ -6,18 +6,12 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from ltu_jax.models import quantized, remat
+from ltu_jax.models import quantized, remat, sizes
 from ltu_jax.supply import SOURCES
+from ltu_jax.train_step import LOSS_NORMS
 
 Rule = tuple[Callable[[Any], bool], str]
 """Whether a value of the right type can be used, and in words when it can."""
-
-LOSS_NORMS = ("tokens", "micro_batch")
-"""Those that train_step.gradients knows."""
-
-_MOST = 1_000_000
-"""Larger than any size of a model, and small enough that JAX can count the
-values of every array."""
 
 
 def _from(least: int) -> Rule:
@@ -43,7 +37,8 @@ def _is_floating(name: str) -> bool:
     return False
 
 
-_SIZE = _between(1, _MOST)
+_SIZE = _between(1, sizes.MOST)
+_LAYERS = _between(1, sizes.MOST_LAYERS)
 _SHARE = _between(0, 1)
 _POSITIVE: Rule = lambda x: x > 0, "> 0"
 # Not NaN or infinity.
@@ -70,7 +65,7 @@ RULES: Mapping[str, Rule] = {
   "mesh.fsdp": _AXIS,
   "mesh.tensor": _AXIS,
   "model.encoder.dim": _SIZE,
-  "model.encoder.depth": _SIZE,
+  "model.encoder.depth": _LAYERS,
   "model.encoder.heads": _SIZE,
   "model.encoder.mlp_ratio": _SIZE,
   "model.encoder.patch_mels": _SIZE,
@@ -78,7 +73,7 @@ RULES: Mapping[str, Rule] = {
   "model.encoder.num_frames": _SIZE,
   "model.encoder.num_mels": _SIZE,
   "model.encoder.norm_eps": _NOT_NEGATIVE,
-  "model.encoder.prefix_tokens": _between(0, _MOST),
+  "model.encoder.prefix_tokens": _between(0, sizes.MOST),
   "model.encoder.remat": _REMAT,
   "model.encoder.dtype": _DTYPE,
   "model.projector.time_pool": _SIZE,
@@ -87,17 +82,17 @@ RULES: Mapping[str, Rule] = {
   "model.llama.vocab": _SIZE,
   "model.llama.dim": _SIZE,
   "model.llama.mlp_dim": _SIZE,
-  "model.llama.layers": _SIZE,
+  "model.llama.layers": _LAYERS,
   "model.llama.heads": _SIZE,
   "model.llama.kv_heads": _SIZE,
-  "model.llama.head_dim": _between(0, _MOST),
+  "model.llama.head_dim": _between(0, sizes.MOST),
   "model.llama.rope_base": _POSITIVE,
   "model.llama.norm_eps": _NOT_NEGATIVE,
   "model.llama.remat": _REMAT,
   "model.llama.dtype": _DTYPE,
   "model.llama.param_dtype": _DTYPE,
   "model.llama.base_dtype": _one_of(("", *quantized.GROUPS)),
-  "model.lora.rank": _between(0, _MOST),
+  "model.lora.rank": _between(0, sizes.MOST),
   "model.lora.alpha": _FINITE,
   "model.lora.dropout": (lambda x: 0 <= x < 1, ">= 0 and < 1"),
   "tokenizer.vocab_size": _SIZE,
@@ -119,7 +114,7 @@ RULES: Mapping[str, Rule] = {
   "optimizer.loss_chunk": _from(0),
   "stages.*.number": _STEPS,
   "stages.*.peak_lr": _NOT_NEGATIVE,
-  "stages.*.epochs": _between(0, _MOST),
+  "stages.*.epochs": _between(0, sizes.MOST),
   "stages.*.steps": _STEPS,
   "stages.*.warmup_steps": _STEPS,
   "stages.*.handoff_step": _STEPS,

@@ -21,6 +21,9 @@ from ltu_jax.train_state import TrainState, abstract_state
 Batch = Mapping[str, jax.Array]
 """ARCHITECTURE's batch; see README "The batch"."""
 
+LOSS_NORMS = ("tokens", "micro_batch")
+"""What the loss of a batch may be the mean of; see `gradients`."""
+
 NOTES = ("stop", "save_failed")
 """What one host has to tell all, float32 [A, B], the same in all of its rows.
 
@@ -124,8 +127,8 @@ def gradients(
   Raises:
     ValueError: another `loss_norm`.
   """
-  if loss_norm not in ("tokens", "micro_batch"):
-    raise ValueError(f"loss_norm {loss_norm!r}: 'tokens' or 'micro_batch'")
+  if loss_norm not in LOSS_NORMS:
+    raise ValueError(f"loss_norm {loss_norm!r}: one of {LOSS_NORMS}")
   counts = jnp.sum(batch["loss_weights"][..., 1:], axis=(1, 2))
   num = counts.shape[0]
   if loss_norm == "tokens":
