@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ltu_jax import default_config
 from ltu_jax.audio.decode import AudioError
 from ltu_jax.bundle import load_model
 from ltu_jax.checkpoint import CheckpointError
@@ -32,21 +33,13 @@ _ERRORS = (
   RecordError,
 )
 
-_MINI = {
-  "name": "openaqa/mini",
-  "dir": "",
-  "prepare": True,
-  "sounds_dir": "",
-  "num_train": 0,
-  "num_test": 0,
-}
-"""config.data of default_config.py, as far as opening the data set goes."""
-
 _CONTENT = ("name", "sounds_dir", "num_train", "num_test")
-"""Fields that say what is in it."""
+"""Fields of config.data that say what is in the data set."""
 
-_BATCH_SIZE, _MAX_NEW_TOKENS = 32, 48
-"""config.eval of default_config.py."""
+_OPENING = (*_CONTENT, "dir", "prepare")
+"""Those that open it."""
+
+_DEFAULT = default_config.get_config()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -84,7 +77,7 @@ def _evaluate(args: argparse.Namespace) -> held_out.Result:
       " about those of openaqa/mini, make a bundle with `python -m"
       " ltu_jax.convert export` and give --bundle"
     )
-  settings = held_out.Settings(args.items, _BATCH_SIZE, _MAX_NEW_TOKENS)
+  settings = held_out.settings(_DEFAULT, args.items)
   return held_out.evaluate(trained.model, trained.tokenizer, test_set, settings)
 
 
@@ -92,8 +85,9 @@ def _data(
   args: argparse.Namespace, config: Mapping[str, Any]
 ) -> dict[str, Any]:
   """Which data set: the run's where its folder is given, else the usual."""
-  own = {k: v for k, v in (config.get("data") or {}).items() if k in _MINI}
-  data = _MINI | (own if args.workdir else {})
+  own = {k: v for k, v in (config.get("data") or {}).items() if k in _OPENING}
+  default = {k: _DEFAULT.data[k] for k in _OPENING}
+  data = default | (own if args.workdir else {})
   if args.data_dir:
     data["dir"] = args.data_dir
   differing = [k for k, v in own.items() if k in _CONTENT and v != data[k]]
