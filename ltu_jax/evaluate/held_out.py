@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from ltu_jax.config import ConfigError
 from ltu_jax.data.question_source import Question, QuestionSource
 from ltu_jax.data.tokenizer import Tokenizer
 from ltu_jax.evaluate import parsing
@@ -119,16 +118,8 @@ def settings(config: Mapping[str, Any], items: int) -> Settings:
   Args:
     config: The run's config.
     items: Questions of a kind at most.
-
-  Raises:
-    ConfigError: A number below 1; names the field.
   """
   chosen = config["eval"]
-  for name in ("batch_size", "max_new_tokens"):
-    if chosen[name] < 1:
-      raise ConfigError(
-        f"config.eval.{name} is {chosen[name]}; it must be >= 1"
-      )
   return Settings(items, chosen["batch_size"], chosen["max_new_tokens"])
 
 
