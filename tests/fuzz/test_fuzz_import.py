@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pickle
+import tempfile
 import zipfile
 
 import pytest
@@ -19,6 +20,9 @@ from ltu_jax.convert.files import open_weights
 from ltu_jax.convert.gguf import read_gguf
 from ltu_jax.convert.tensors import ConversionError
 
+# What an attack would make; of this process, so that runs do not meet.
+_MADE = pathlib.Path(tempfile.gettempdir(), f"ltu-fuzz-made-{os.getpid()}")
+
 
 class _Evil:
   """Runs a program, or a function of Python, when it is unpickled."""
@@ -31,10 +35,10 @@ class _Evil:
 
 
 _ATTACKS = (
-  _Evil(os.system, "touch /tmp/ltu-fuzz-made"),
-  _Evil(eval, "open('/tmp/ltu-fuzz-made', 'w')"),
-  _Evil(exec, "import os; os.mkdir('/tmp/ltu-fuzz-made')"),
-  _Evil(pathlib.Path.touch, pathlib.Path("/tmp/ltu-fuzz-made")),
+  _Evil(os.system, f"touch {_MADE}"),
+  _Evil(eval, f"open('{_MADE}', 'w')"),
+  _Evil(exec, f"import os; os.mkdir('{_MADE}')"),
+  _Evil(pathlib.Path.touch, _MADE),
   _Evil(__import__, "antigravity"),
   _Evil(torch.load, "/etc/passwd"),
 )
@@ -159,7 +163,7 @@ def test_weights_are_read_or_refused(case, weights):
       assert array.shape == tensor.shape
       assert array.dtype == tensor.dtype
       assert array.nbytes <= 8 * len(data)
-  assert not os.path.exists("/tmp/ltu-fuzz-made")
+  assert not _MADE.exists()
 
 
 @st.composite
@@ -204,7 +208,7 @@ def _run(case, argv: list[str]) -> None:
       ["in"],
       ["good", "in"],
     )
-  assert not os.path.exists("/tmp/ltu-fuzz-made")
+  assert not _MADE.exists()
 
 
 @fuzzed(
