@@ -9,6 +9,22 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 
 
+def run(tmp_path, *flags):
+  return subprocess.run(
+    [
+      sys.executable,
+      "-m",
+      "ltu_jax.main",
+      "--config=configs/quickstart.py",
+      f"--workdir={tmp_path / 'run'}",
+      *flags,
+    ],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+  )
+
+
 @pytest.mark.parametrize(
   "flags, words",
   [
@@ -30,19 +46,7 @@ ROOT = pathlib.Path(__file__).parent.parent
   ],
 )
 def test_a_typo_is_one_error_without_a_traceback(tmp_path, flags, words):
-  found = subprocess.run(
-    [
-      sys.executable,
-      "-m",
-      "ltu_jax.main",
-      "--config=configs/quickstart.py",
-      f"--workdir={tmp_path / 'run'}",
-      *flags,
-    ],
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-  )
+  found = run(tmp_path, *flags)
   assert found.returncode != 0
   assert "Traceback" not in found.stderr
   for word in words:
@@ -51,21 +55,12 @@ def test_a_typo_is_one_error_without_a_traceback(tmp_path, flags, words):
 
 
 def test_all_wrong_fields_are_told(tmp_path):
-  found = subprocess.run(
-    [
-      sys.executable,
-      "-m",
-      "ltu_jax.main",
-      "--config=configs/quickstart.py",
-      f"--workdir={tmp_path / 'run'}",
-      "--config.data.batchsize=3",
-      "--config.log_every=5",
-      "--config.data.max_tokens=abc",
-      "--config.stages.stage2.peaklr=3",
-    ],
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
+  found = run(
+    tmp_path,
+    "--config.data.batchsize=3",
+    "--config.log_every=5",
+    "--config.data.max_tokens=abc",
+    "--config.stages.stage2.peaklr=3",
   )
   lines = found.stderr.splitlines()
   assert found.returncode == 2 and len(lines) == 3, found.stderr
