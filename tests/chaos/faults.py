@@ -137,8 +137,7 @@ def no_memory(run, rng, disk):
   run.end()
 
 
-# Faults between two starts. Each gets (workdir, rng) and returns what the next
-# start must say, "" for nothing.
+# Faults between two starts. Each gets (workdir, rng).
 
 
 def _some_file(folder, rng):
