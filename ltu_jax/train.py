@@ -28,6 +28,7 @@ from ltu_jax.config_check_data import check_with_data
 from ltu_jax.curriculum import CurriculumError, Stage
 from ltu_jax.data.patience import StalledError, WorkerError
 from ltu_jax.data.question_source import PrepareError, RecordError
+from ltu_jax.data.tokenizer import Tokenizer
 from ltu_jax.evaluate import held_out, report
 from ltu_jax.metrics import Metrics, duration
 from ltu_jax.metrics_file import MetricsError
@@ -35,7 +36,7 @@ from ltu_jax.models.ltu import LtuConfig, abstract
 from ltu_jax.sharding import ShardingError, make_mesh
 from ltu_jax.stage_run import Experiment, StageRun, keep
 from ltu_jax.stop import Stop
-from ltu_jax.supply import open_supply
+from ltu_jax.supply import Supply, open_supply
 from ltu_jax.train_state import (
   PartitionError,
   abstract_params,
@@ -137,9 +138,9 @@ def _prepare(
   if config.debug.replay:
     folder.read_config()  # there has to be a run
   lock = processes.in_turn(lambda: _lock(folder, held))
-  tokenizer = processes.in_turn(lambda: data.tokenizer(folder))
-  check = lambda: check_with_data(config, stages, data, tokenizer, mesh)
-  processes.in_turn(check)
+  tokenizer = processes.in_turn(
+    lambda: _first_tokenizer(config, data, folder, mesh)
+  )
   if not config.debug.replay:
     processes.in_turn(lambda: folder.record_config(config))
   processes.in_turn(lambda: _link_base(config, folder))
@@ -166,6 +167,17 @@ def _prepare(
     check_lock=lock.check if lock else lambda: None,
   )
   return experiment, params
+
+
+def _first_tokenizer(
+  config: ml_collections.ConfigDict, data: Supply, folder: Workdir, mesh: Mesh
+) -> Tokenizer | None:
+  """The tokenizer, checked with the data; in the first process alone."""
+  if jax.process_index():
+    return None
+  tokenizer = data.tokenizer(folder)
+  check_with_data(config, config_lib.stages(config), data, tokenizer, mesh)
+  return tokenizer
 
 
 def _lock(folder: Workdir, held: contextlib.ExitStack) -> WorkdirLock | None:

@@ -180,18 +180,19 @@ class Workdir:
   def record_tokenizer(self, tokenizer: Tokenizer | None) -> Tokenizer | None:
     """Writes the tokenizer, if there is none. To be called by all `in_turn`.
 
+    Args:
+      tokenizer: the first process's; None elsewhere, and where nothing is text.
+
     Returns:
       The run's, the same in all processes; None where nothing is text.
     """
-    if tokenizer is None:
-      return None
-    if not jax.process_index() and load_tokenizer(self.root) is None:
+    if tokenizer is not None and load_tokenizer(self.root) is None:
       with tempfile.TemporaryDirectory(dir=self.root) as fresh:
         tokenizer.save(fresh)
         # The file that makes it one, tokenizer.*, comes last.
         for path in sorted(pathlib.Path(fresh).iterdir(), reverse=True):
           path.replace(self.root / path.name)
-    return self.load_tokenizer()
+    return load_tokenizer(self.root)
 
   def read_config(self) -> dict[str, Any]:
     """Reads the config of the run.
