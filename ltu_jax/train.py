@@ -28,7 +28,7 @@ from ltu_jax.config_check_data import check_with_data
 from ltu_jax.curriculum import CurriculumError, Stage
 from ltu_jax.data.patience import StalledError, WorkerError
 from ltu_jax.data.question_source import PrepareError, RecordError
-from ltu_jax.data.tokenizer import Tokenizer
+from ltu_jax.data.tokenizer import Tokenizer, TokenizerError
 from ltu_jax.evaluate import held_out, report
 from ltu_jax.metrics import Metrics, duration
 from ltu_jax.metrics_file import MetricsError
@@ -67,6 +67,7 @@ USER_ERRORS = (
   processes.ProcessError,
   RecordError,
   StalledError,
+  TokenizerError,
   UnreadableError,
   WorkerError,
 )

@@ -205,6 +205,18 @@ def test_bad_config_is_one_clear_error(sounds, tmp_path, change, words):
     assert not (tmp_path / "run" / name).exists()
 
 
+def test_a_tokenizer_that_is_none_is_one_error(sounds, tmp_path):
+  model = tmp_path / "no.model"
+  model.write_text("x")
+  config = tiny(sounds)
+  config.tokenizer.model = str(model)
+  with pytest.raises(
+    train.USER_ERRORS, match=r"no\.model: not a SentencePiece"
+  ):
+    train.run(config, str(tmp_path / "run"))
+  assert not (tmp_path / "run/config.json").exists()
+
+
 KINDS = (("caption", "vgg"), ("caption", "audiocaps"), ("cla_label", "vgg"))
 
 
