@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ltu_jax import json_text
+from ltu_jax import metrics_file
 from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.curriculum import Stage
 
@@ -74,45 +74,14 @@ def read(
   Raises:
     CheckpointError: A line that `ltu_jax.metrics` does not write.
   """
-  found: dict[int, list[Mapping[str, Any]]] = {}
-  if os.path.exists(path):
-    with open(path, "rb") as file:
-      for number, line in enumerate(file, 1):
-        if line.endswith(b"\n"):  # a killed run leaves a part of its last
-          values = _values(path, number, line)
-          found.setdefault(values["stage"], []).append(values)
-  return tuple(_curve(stage, found.get(stage.number, [])) for stage in stages)
-
-
-def _values(
-  path: str | os.PathLike, number: int, line: bytes
-) -> dict[str, Any]:
-  """The numbers of a line.
-
-  Raises:
-    CheckpointError: It is no metrics line.
-  """
   try:
-    values = json_text.parse(line)
-    if not isinstance(values, dict):
-      raise ValueError("it is no JSON object")
-    for key in ("stage", "step"):
-      if not _is_whole(values.get(key)):
-        raise ValueError(f"{key} is no number of a {key}")
-    for key in ("loss", "lr"):
-      value = values.get(key)
-      if type(value) not in (float, type(None)) and not _is_whole(value):
-        raise ValueError(f"{key} is no number")
-  except ValueError as error:
-    raise CheckpointError(
-      f"{path}: line {number} is no metrics line: {error}. Take it out."
-    ) from error
-  return values
-
-
-def _is_whole(value: object) -> bool:
-  """Whether it is an integer that numpy holds, 0 or more."""
-  return type(value) is int and 0 <= value < 1 << 63
+    lines = [values for values, _ in metrics_file.read(path)]
+  except metrics_file.MetricsError as error:
+    raise CheckpointError(str(error)) from error
+  found: dict[int, list[Mapping[str, Any]]] = {}
+  for values in lines:
+    found.setdefault(values["stage"], []).append(values)
+  return tuple(_curve(stage, found.get(stage.number, [])) for stage in stages)
 
 
 def _curve(stage: Stage, lines: Sequence[Mapping[str, Any]]) -> StageCurve:

@@ -29,7 +29,10 @@ class MetricsFile:
     """
     self._path = pathlib.Path(path)
     self._pending = b""
-    self._lines = _read(self._path)
+    self._lines = [
+      ((values["stage"], values["step"]), text)
+      for values, text in read(self._path)
+    ]
     try:
       self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o666)
       os.ftruncate(self._file, sum(len(text) for _, text in self._lines))
@@ -117,8 +120,16 @@ class MetricsFile:
     return problem
 
 
-def _read(path: pathlib.Path) -> list[tuple[tuple[int, int], bytes]]:
-  """The whole lines with their (stage, step)."""
+def read(path: str | os.PathLike) -> list[tuple[dict[str, Any], bytes]]:
+  """Reads all whole lines; a killed run may have left a part of its last.
+
+  Returns:
+    The values of each line, and its text; nothing if there is no such file.
+
+  Raises:
+    MetricsError: A line that `MetricsFile` does not write.
+  """
+  path = pathlib.Path(path)
   if not path.exists():
     return []
   found = []
@@ -126,14 +137,30 @@ def _read(path: pathlib.Path) -> list[tuple[tuple[int, int], bytes]]:
     if not text.endswith(b"\n"):
       break
     try:
-      line = json_text.parse(text)
-      place = (line["stage"], line["step"])
-      if not all(isinstance(part, int) for part in place):
-        raise ValueError(place)
-    except (ValueError, KeyError, TypeError) as error:
+      found.append((_values(text), text))
+    except ValueError as error:
       raise MetricsError(
-        f"{path}: line {number} is no metrics line. Move this file away, or "
-        "choose another workdir."
+        f"{path}: line {number} is no metrics line: {error}. Take it out, or"
+        " move this file away."
       ) from error
-    found.append((place, text))
   return found
+
+
+def _values(text: bytes) -> dict[str, Any]:
+  """The values of a line; raises ValueError for what is none."""
+  values = json_text.parse(text)
+  if not isinstance(values, dict):
+    raise ValueError("it is no JSON object")
+  for key in ("stage", "step"):
+    if not _is_whole(values.get(key)):
+      raise ValueError(f"{key} is no number of a {key}")
+  for key in ("loss", "lr"):
+    value = values.get(key)
+    if type(value) not in (float, type(None)) and not _is_whole(value):
+      raise ValueError(f"{key} is no number")
+  return values
+
+
+def _is_whole(value: object) -> bool:
+  """Whether it is an integer that numpy holds, 0 or more."""
+  return type(value) is int and 0 <= value < 1 << 63
