@@ -4,6 +4,7 @@ import gc
 import os
 import pathlib
 import shutil
+import sys
 import tempfile
 
 import pytest
@@ -32,6 +33,15 @@ def pytest_configure(config):
   """The folder goes when the run ends; the workers end before."""
   if not _IS_WORKER:
     config.add_cleanup(lambda: shutil.rmtree(_COMPILED, ignore_errors=True))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+  """Programs that no later file runs: in the end they took 5 GB a worker."""
+  yield
+  if "jax" in sys.modules:
+    sys.modules["jax"].clear_caches()
+  gc.collect()
 
 
 @pytest.fixture

@@ -94,6 +94,7 @@ def stop_at(monkeypatch):
   return arm
 
 
+@pytest.mark.slow
 def test_stopped_between_checkpoints_goes_on_to_the_same_bits(
   whole, tmp_path, stop_at, capfd
 ):
@@ -114,6 +115,7 @@ def damage(workdir, stage, step):
   shutil.rmtree(workdir / f"checkpoints/stage{stage}/{step}/state/d")
 
 
+@pytest.mark.slow
 def test_a_finished_stage_whose_end_is_damaged_is_ended_again(
   whole, tmp_path, capfd
 ):
@@ -136,6 +138,7 @@ def test_all_checkpoints_damaged_begins_the_stage_again(whole, tmp_path):
   same(tmp_path, whole)
 
 
+@pytest.mark.slow
 def test_other_data_is_refused_unless_allowed(whole, tmp_path, monkeypatch):
   shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
   monkeypatch.setattr(supply.Synthetic, "identity", lambda self: "synthetic 2")
@@ -182,6 +185,7 @@ def test_another_mesh_works_and_is_told(whole, tmp_path, capfd):
   )
 
 
+@pytest.mark.slow
 def test_a_second_run_is_refused(whole, tmp_path):
   shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
   with (

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 import process_run
 
 # Synthetic rows; from the third batch on, none comes.
@@ -25,6 +27,7 @@ main.train_run(config, sys.argv[1])
 """
 
 
+@pytest.mark.slow
 def test_the_run_ends_and_names_the_stacks(tmp_path):
   done = subprocess.run(
     [sys.executable, "-c", CODE, str(tmp_path)],

@@ -143,6 +143,7 @@ def test_finished_run_is_only_reported_again(whole, sounds, capsys):
   assert (whole / "metrics.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_eight_devices_give_the_numbers_of_one(
   whole, sounds, tmp_path, monkeypatch
 ):

@@ -70,6 +70,7 @@ def two(sounds, alone, tmp_path_factory):
   return workdir, train(sounds, workdir, 2, 2, evaluated)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_losses_of_one(two, alone):
   workdir, _ = two
   assert_same_losses(process_run.lines(workdir), process_run.lines(alone))
@@ -77,6 +78,7 @@ def test_two_processes_give_the_losses_of_one(two, alone):
   assert len(hashes) == 1
 
 
+@pytest.mark.slow
 def test_only_the_first_process_prints_and_reports(two):
   workdir, ((_, first, _), (_, second, _)) = two
   assert "stage 2  step 3/3" in first and "held out: labels" in first

@@ -23,6 +23,7 @@ def run(*flags):
   )
 
 
+@pytest.mark.slow
 def test_train_step_without_tensorflow():
   done = run(
     "--config=configs/stage4.py:tiny",

@@ -5,6 +5,7 @@ import re
 
 import jax
 import numpy as np
+import pytest
 import safetensors.numpy
 import tokenizers
 from tokenizers import models
@@ -57,6 +58,7 @@ def start_run(root, base_folder) -> Workdir:
   return folder
 
 
+@pytest.mark.slow
 def test_import_train_export(tmp_path, capsys):
   """Every entry of the published file after the published 20 steps."""
   folder = start_run(tmp_path / "run", import_golden(tmp_path, capsys))
