@@ -11,6 +11,8 @@ import shlex
 import socket
 import sys
 
+from ltu_jax import json_text
+
 LENGTH = 1024
 """Bytes of the content: writing it again in place needs no room on the disk."""
 
@@ -64,7 +66,7 @@ class Holder:
     # A machine that crashed may leave zeros where it had not written yet.
     if not content.strip(b"\0 \n"):
       return None
-    found = json.loads(content)
+    found = json_text.parse(content)
     if not isinstance(found, dict):
       raise ValueError("not a JSON object")
     fields = {field.name: field.type for field in dataclasses.fields(cls)}
