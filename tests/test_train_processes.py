@@ -94,7 +94,7 @@ from ltu_jax import checkpoint
 def stop(self, step, *_, **__):
   if step == 2:
     save(self, step, *_, **__)
-    self.wait()
+    self.settle()
     raise SystemExit(9)
   return save(self, step, *_, **__)
 save = checkpoint.Checkpoints.save
