@@ -153,7 +153,7 @@ def _run(model, prompts, audio, config, eos_id, key, *, trace):
     model,
     inputs,
     settings,
-    slots=_bucket(config.max_new_tokens),
+    slots=bucket(config.max_new_tokens),
     greedy=config.greedy,
     trace=trace,
   )
@@ -168,13 +168,13 @@ def _pad(model, prompts, audio, config, key) -> Inputs:
   rows = len(prompts)
   _check_prompts(prompts, model.cfg.llama.vocab)
   pcm, fbank, num_samples = _check_audio(rows, *audio)
-  tokens = np.zeros((rows, _bucket(max(map(len, prompts)))), np.int32)
+  tokens = np.zeros((rows, bucket(max(map(len, prompts)))), np.int32)
   for row, prompt in enumerate(prompts):
     tokens[row, : len(prompt)] = prompt
   lengths = np.array([len(prompt) for prompt in prompts], np.int32)
   keys = _row_keys(rows, config, key)
   inputs = Inputs(pcm, fbank, num_samples, tokens, lengths, keys)
-  extra = _row_bucket(rows) - rows
+  extra = row_bucket(rows) - rows
 
   def fill(x):
     if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
@@ -225,14 +225,18 @@ def _row_keys(
   return keys
 
 
-def _bucket(size: int) -> int:
-  """The next power of two, at least _SMALLEST_BUCKET."""
+def bucket(size: int) -> int:
+  """What so many tokens are padded to: a power of two, at least 16."""
   return max(_SMALLEST_BUCKET, 1 << (size - 1).bit_length())
 
 
-def _row_bucket(rows: int) -> int:
-  """The next power of two that the mesh in use can cut its rows into."""
+def row_parts() -> int:
+  """How many parts the mesh in use cuts the rows of a batch into."""
   mesh = jax.sharding.get_abstract_mesh()
-  parts = 1 if mesh.empty else math.prod(mesh.shape[a] for a in RULES["batch"])
-  rows = 1 << (rows - 1).bit_length()
+  return 1 if mesh.empty else math.prod(mesh.shape[a] for a in RULES["batch"])
+
+
+def row_bucket(rows: int) -> int:
+  """The next power of two that the mesh in use can cut its rows into."""
+  rows, parts = 1 << (rows - 1).bit_length(), row_parts()
   return -(-rows // parts) * parts

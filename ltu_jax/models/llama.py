@@ -7,7 +7,6 @@ Axis letters: see lora.py; Z slots of the key/value cache.
 """
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import jax
@@ -113,6 +112,14 @@ def init_cache(cfg: LlamaConfig, batch: int, slots: int) -> KVCache:
   return KVCache(jnp.zeros(shape, cfg.dtype), jnp.zeros(shape, cfg.dtype))
 
 
+def _write(cache: jax.Array, new: jax.Array, slot: jax.Array | int):
+  """Writes [B, S, K, H] into [B, Z, K, H]; see DecoderLayer for `slot`."""
+  if jnp.ndim(slot) == 0:
+    return jax.lax.dynamic_update_slice_in_dim(cache, new, slot, axis=1)
+  # Row by row: then a mesh that cuts the rows needs no collective.
+  return jax.vmap(lambda c, x, s: c.at[s].set(x, mode="drop"))(cache, new, slot)
+
+
 def rotate(x: jax.Array, positions: jax.Array, base: float) -> jax.Array:
   """Rotary position embedding, halves convention (as Hugging Face LLaMA).
 
@@ -196,7 +203,8 @@ class DecoderLayer(nnx.Module):
       positions: int32 [B, S].
       mask: bool [B, S, Z] (Z = S without a cache); True where a query may look.
       cache: this layer's keys and values [B, Z, K, H], or None.
-      slot: where in the cache the S new positions are written.
+      slot: where in the cache the S new positions are written, one after the
+        other; or int32 [B, S], a slot for each, not written if it is Z or more.
       key: adapter dropout key, or None.
 
     Returns:
@@ -208,10 +216,7 @@ class DecoderLayer(nnx.Module):
     k = rotate(self.k_proj(h, keys[1]), positions, self.cfg.rope_base)
     v = self.v_proj(h, keys[2])
     if cache is not None:
-      write = functools.partial(
-        jax.lax.dynamic_update_slice_in_dim, start_index=slot, axis=1
-      )
-      cache = KVCache(write(cache.k, k), write(cache.v, v))
+      cache = KVCache(_write(cache.k, k, slot), _write(cache.v, v, slot))
       k, v = cache
     att = jax.nn.dot_product_attention(q, k, v, mask=mask[:, None])
     x = x + self.o_proj(att.reshape(*x.shape[:2], -1), keys[3])
@@ -263,7 +268,8 @@ class Llama(nnx.Module):
       positions: int32 [B, S].
       mask: bool [B, S, Z]; True where a query may look at a key.
       cache: keys and values of all layers, or None in training.
-      slot: where in the cache the S new positions are written.
+      slot: where in the cache the S new positions are written; see
+        DecoderLayer.
       key: adapter dropout key, or None to switch dropout off.
 
     Returns:

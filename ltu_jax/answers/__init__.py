@@ -1,0 +1,1 @@
+"""Answering many questions at once: continuous batching, streams, dialogues."""
