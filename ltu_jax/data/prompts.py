@@ -4,6 +4,8 @@ The text must be equal to the last character to what a published model was
 trained on; tests hold it against prompts of the published code.
 """
 
+from collections.abc import Sequence
+
 
 def build_prompt(instruction: str, input: str = "") -> str:
   """Returns the prompt that the model continues with its answer.
@@ -18,6 +20,21 @@ def build_prompt(instruction: str, input: str = "") -> str:
   """
   context = f"### Input:\n{input}\n\n" if input else ""
   return f"### Instruction:\n{instruction}\n\n{context}### Response:\n"
+
+
+def build_dialogue(before: Sequence[tuple[str, str]], instruction: str) -> str:
+  """Returns the prompt of a question that follows others on the same clip.
+
+  The published model was trained on single questions, and nobody published a
+  form of dialogues; this one repeats the template, one exchange after the
+  other, so that a later question begins with all of an earlier one's text.
+
+  Args:
+    before: (question, answer) pairs so far, oldest first.
+    instruction: The question.
+  """
+  said = (build_full_text(q, "", a) + "\n\n" for q, a in before)
+  return "".join(said) + build_prompt(instruction)
 
 
 def build_full_text(instruction: str, input: str, output: str) -> str:
