@@ -5,7 +5,6 @@ MB of what was read are held, so that no host ever needs room for the model.
 """
 
 import dataclasses
-import functools
 import math
 import os
 import pathlib
@@ -13,18 +12,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-from jax.sharding import NamedSharding, PartitionSpec
 
 from ltu_jax import base, checksum, tree_names
 from ltu_jax.checkpoint import CheckpointError
-from ltu_jax.models import quantized
+from ltu_jax.weight_placer import WeightPlacer, layer_struct, scale_name
 
 # Read at once: few calls for a small model, little memory for a large one.
 _READ_BYTES = 256 << 20
 
 
-def load(path: str | os.PathLike, target: Mapping[str, Any]) -> dict[str, Any]:
+def load(
+  path: str | os.PathLike, target: Mapping[str, Any], cast: bool = False
+) -> dict[str, Any]:
   """Loads a base's parameters onto the devices, stacked.
 
   A weight that the target has as integers is rounded to them on the devices.
@@ -33,6 +32,8 @@ def load(path: str | os.PathLike, target: Mapping[str, Any]) -> dict[str, Any]:
     path: A base folder.
     target: Nested dict of the parameters that are wanted, as
       jax.ShapeDtypeStruct with NamedShardings.
+    cast: Whether weights of other dtypes are cast to those of `target`;
+      otherwise they are another model's.
 
   Returns:
     The nested dict of arrays.
@@ -45,7 +46,7 @@ def load(path: str | os.PathLike, target: Mapping[str, Any]) -> dict[str, Any]:
   written = base.info(path).arrays
   wanted = tree_names.leaves(target)
   stored = base.stored_tree(path)
-  pieces = list(_pieces(wanted, tree_names.leaves(stored)))
+  pieces = list(_pieces(wanted, tree_names.leaves(stored), cast))
   tree = tree_names.nested({piece.name: piece.struct for piece in pieces})
   found = tree_names.signatures(stored)
   if written:
@@ -55,15 +56,15 @@ def load(path: str | os.PathLike, target: Mapping[str, Any]) -> dict[str, Any]:
   rows = tree_names.differences(found, tree_names.signatures(tree))
   if rows:
     raise CheckpointError(f"{path}: these are another model's weights:\n{rows}")
-  loaded = _Loaded(wanted)
+  placer = WeightPlacer(wanted)
   for some in _batches(pieces):
     tree = tree_names.nested({piece.name: piece.struct for piece in some})
     read = tree_names.leaves(base.read_tree(path, tree, partial=True))
     _check(path, read, written)
     for piece in some:
-      loaded.add(piece, read.pop(piece.name))
-    loaded.wait()
-  return tree_names.nested({name: loaded.arrays[name] for name in wanted})
+      placer.add(piece.path, piece.layer, read.pop(piece.name))
+    placer.wait()
+  return tree_names.nested({name: placer.arrays[name] for name in wanted})
 
 
 def _check(
@@ -96,33 +97,20 @@ class _Piece:
 
 
 def _pieces(
-  wanted: Mapping[str, jax.ShapeDtypeStruct], stored: Mapping[str, Any]
+  wanted: Mapping[str, jax.ShapeDtypeStruct],
+  stored: Mapping[str, Any],
+  cast: bool,
 ) -> Iterator[_Piece]:
   """What has to be read for the wanted parameters."""
-  scales = {_scale(path) for path in wanted}
+  scales = {scale_name(path) for path in wanted}
   for path, struct in wanted.items():
     if path in scales:  # made from its weight
       continue
     for layer, name in base.layer_names(path, struct.shape):
-      piece = struct if layer is None else _of_layer(struct)
-      if _scale(path) in wanted and name in stored:
+      piece = layer_struct(struct, layer)
+      if name in stored and (cast or scale_name(path) in wanted):
         piece = piece.update(dtype=stored[name].dtype)
       yield _Piece(path, layer, name, piece)
-
-
-def _scale(path: str) -> str:
-  """Name of the scales of a quantized weight."""
-  return f"{path}_scale"
-
-
-def _of_layer(struct: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-  """One layer of a stacked parameter."""
-  mesh, spec = struct.sharding.mesh, struct.sharding.spec
-  return jax.ShapeDtypeStruct(
-    struct.shape[1:],
-    struct.dtype,
-    sharding=NamedSharding(mesh, PartitionSpec(*spec[1:])),
-  )
 
 
 def _batches(pieces: list[_Piece]) -> list[list[_Piece]]:
@@ -136,62 +124,3 @@ def _batches(pieces: list[_Piece]) -> list[list[_Piece]]:
     batches[-1].append(piece)
     size += num_bytes
   return batches
-
-
-class _Loaded:
-  """The parameters so far; layers are written into their stack in place."""
-
-  def __init__(self, wanted: Mapping[str, jax.ShapeDtypeStruct]):
-    self._wanted = wanted
-    self.arrays: dict[str, jax.Array] = {}
-
-  def add(self, piece: _Piece, array: jax.Array) -> None:
-    """Puts a stored array in its place."""
-    if _scale(piece.path) not in self._wanted:
-      self._put(piece.path, piece.layer, array)
-      return
-    names = (piece.path, _scale(piece.path))
-    structs = [self._wanted[name] for name in names]
-    if piece.layer is not None:
-      structs = [_of_layer(struct) for struct in structs]
-    quantize = _quantizer(
-      str(structs[0].dtype), tuple(struct.sharding for struct in structs)
-    )
-    for name, value in zip(names, quantize(array), strict=True):
-      self._put(name, piece.layer, value)
-
-  def wait(self) -> None:
-    """Waits until what was read is in its place and can be freed."""
-    jax.block_until_ready(list(self.arrays.values()))
-
-  def _put(self, name: str, layer: int | None, array: jax.Array) -> None:
-    """Sets a parameter, or one layer of it."""
-    if layer is None:
-      self.arrays[name] = array
-      return
-    struct = self._wanted[name]
-    if name not in self.arrays:
-      self.arrays[name] = _empty(struct.shape, struct.dtype, struct.sharding)
-    put = _putter(struct.sharding)
-    self.arrays[name] = put(self.arrays[name], array, layer)
-
-
-def _empty(shape: tuple, dtype: Any, sharding: NamedSharding) -> jax.Array:
-  """A stack to write layers into."""
-  return jax.jit(lambda: jnp.zeros(shape, dtype), out_shardings=sharding)()
-
-
-@functools.cache
-def _putter(sharding: NamedSharding) -> Any:
-  """Writes a layer into a stack of this sharding, in place."""
-  put = lambda stack, layer, index: jax.lax.dynamic_update_index_in_dim(
-    stack, layer, index, 0
-  )
-  return jax.jit(put, donate_argnums=0, out_shardings=sharding)
-
-
-@functools.cache
-def _quantizer(dtype: str, out_shardings: tuple[NamedSharding, ...]) -> Any:
-  """Rounds weights to integers that lie so on the mesh."""
-  quantize = functools.partial(quantized.quantize, dtype=dtype)
-  return jax.jit(quantize, out_shardings=out_shardings)

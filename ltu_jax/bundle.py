@@ -19,7 +19,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from ltu_jax import json_text
+from ltu_jax import json_text, tree_names
 from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.convert.bundle_folder import (
   FORMAT,
@@ -34,20 +34,30 @@ from ltu_jax.convert.tensors import ConversionError, Tensor, problem_table
 from ltu_jax.curriculum import Stage
 from ltu_jax.data.tokenizer import load_tokenizer
 from ltu_jax.models.ltu import PART_TYPES, LtuConfig, abstract
-from ltu_jax.sharding import make_mesh, path_name
-from ltu_jax.train_state import abstract_params
+from ltu_jax.sharding import make_mesh
+from ltu_jax.train_state import abstract_params, overlay
+from ltu_jax.weight_placer import WeightPlacer
 from ltu_jax.workdir import Trained, load_trained
 
 
-def load_bundle(folder: str | os.PathLike, mesh: Mesh | None = None) -> Trained:
+def load_bundle(
+  folder: str | os.PathLike,
+  mesh: Mesh | None = None,
+  *,
+  dtype: str = "",
+  base_dtype: str = "",
+) -> Trained:
   """Loads a bundle's model.
 
   The parameters are read one after the other. Beside the model itself, one of
-  them with all its layers is held on the host.
+  them with all its layers is held on the host; of one that is rounded, only a
+  few layers.
 
   Args:
     folder: What `write_bundle` made.
     mesh: Where the model goes; None is this process's first device.
+    dtype: See `load_model`.
+    base_dtype: See `load_model`.
 
   Returns:
     The model, its tokenizer, the config of its run ({} if unknown) and the last
@@ -57,6 +67,8 @@ def load_bundle(folder: str | os.PathLike, mesh: Mesh | None = None) -> Trained:
     CheckpointError: No bundle, one of a later version, or a damaged one.
     ConversionError: Weights that are missing, damaged or not the model's; lists
       all that is wrong with them.
+    ShardingError: The mesh cannot divide a parameter.
+    ValueError: No such `dtype` or `base_dtype`.
   """
   folder = pathlib.Path(folder).absolute()
   cfg, stage, training = _read_config(folder)
@@ -77,52 +89,76 @@ def load_bundle(folder: str | os.PathLike, mesh: Mesh | None = None) -> Trained:
       f"{folder}: the weights are not those of its config.json\n"
       + problem_table(rows)
     )
+  asked = cfg.for_answering(dtype, base_dtype)
   mesh = mesh or make_mesh({}, jax.local_devices()[:1])
+  target = abstract_params(asked, mesh)
+  placer = WeightPlacer(tree_names.leaves(nnx.to_pure_dict(target)))
   found = collections.defaultdict(list)
   for entry in entries(cfg, parts_of(cfg)):
     found[entry.path].append(entry)
-  params = nnx.from_flat_state(
-    (path, value.replace(_load(value.get_value(), found[name], tensors)))
-    for path, value in nnx.to_flat_state(abstract_params(cfg, mesh))
-    for name in [path_name(path)]
-  )
-  model = nnx.merge(abstract(cfg)[0], params)
+  for layers in found.values():
+    _place(placer, layers, tensors)
+  placer.wait()
+  params = overlay(target, tree_names.nested(placer.arrays))
+  model = nnx.merge(abstract(asked)[0], params)
   return Trained(model, tokenizer, training.get("config") or {}, stage)
 
 
 def load_model(
   workdir: str | os.PathLike | None = None,
   bundle: str | os.PathLike | None = None,
+  *,
+  mesh: Mesh | None = None,
+  dtype: str = "",
+  base_dtype: str = "",
 ) -> Trained:
   """Loads the model of a run's folder or of a bundle, whichever is given.
+
+  Args:
+    workdir: A run's folder.
+    bundle: A bundle.
+    mesh: Where the model goes (answering_mesh.py makes one); it answers under
+      `jax.set_mesh(mesh)`. None is this process's first device.
+    dtype: "bfloat16" or "float32", in which encoder and decoder compute.
+      "bfloat16" also keeps the decoder in it; what trains in float32 (encoder,
+      projection, adapters) stays float32. "" as it was trained.
+    base_dtype: "int8" or "int4" rounds the decoder's matrices, from the numbers
+      that are stored (models/quantized.py); "" as it was trained.
 
   Raises:
     CheckpointError: As `load_trained` and `load_bundle`; also if a bundle is
       given as `workdir`.
     ConversionError: As `load_bundle`.
+    ShardingError: The mesh cannot divide a parameter.
+    ValueError: No such `dtype` or `base_dtype`.
   """
+  how = {"mesh": mesh, "dtype": dtype, "base_dtype": base_dtype}
   if bundle is not None:
-    return load_bundle(bundle)
+    return load_bundle(bundle, **how)
   if _is_bundle(pathlib.Path(workdir)):
     raise CheckpointError(
       f"{workdir} is a bundle and no run's folder: use --bundle={workdir}"
     )
-  return load_trained(workdir)
+  return load_trained(workdir, **how)
 
 
-def _load(
-  target: jax.ShapeDtypeStruct,
+def _place(
+  placer: WeightPlacer,
   layers: Sequence[Entry],
   tensors: Mapping[str, Tensor],
-) -> jax.Array:
+) -> None:
   """Reads one parameter, stacked if it is, and lays it over the mesh."""
-  host = np.empty(target.shape, target.dtype)
+  path = layers[0].path
+  read = lambda e: to_ours(path, tensors[e.name].read(), e.shape)
+  if placer.is_rounded(path):
+    for entry in layers:
+      placer.add_from_host(path, entry.layer, read(entry))
+    return
+  struct = placer.wanted[path]
+  host = np.empty(struct.shape, struct.dtype)
   for entry in layers:
-    array = to_ours(entry.path, tensors[entry.name].read(), entry.shape)
-    host[... if entry.layer is None else entry.layer] = array
-  return jax.make_array_from_callback(
-    target.shape, target.sharding, lambda index: host[index]
-  )
+    host[... if entry.layer is None else entry.layer] = read(entry)
+  placer.add_from_host(path, None, host)
 
 
 def _is_bundle(folder: pathlib.Path) -> bool:

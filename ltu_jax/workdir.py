@@ -40,6 +40,7 @@ from ltu_jax.train_state import (
   split_params,
   split_parts,
 )
+from ltu_jax.weight_placer import placed
 
 _FREE = (
   "log_every",
@@ -284,9 +285,9 @@ def make_base(
 
 
 def load_base_params(
-  workdir: Workdir, cfg: LtuConfig, mesh: Mesh
+  workdir: Workdir, cfg: LtuConfig, mesh: Mesh, cast: bool = False
 ) -> tuple[nnx.State, str]:
-  """Start weights on the mesh, and their hash.
+  """Start weights on the mesh, and their hash; `cast` as in base_load.
 
   Raises:
     CheckpointError: missing, damaged, or of another model.
@@ -295,7 +296,7 @@ def load_base_params(
   params, hashes = target, []
   for folder, found in workdir.bases().items():
     part, _ = split_parts(target, found.parts)
-    pure = base_load.load(folder, nnx.to_pure_dict(part))
+    pure = base_load.load(folder, nnx.to_pure_dict(part), cast)
     params = overlay(params, pure)
     hashes.append(found.content_hash)
   missing = {
@@ -324,13 +325,20 @@ def lay_over(workdir: Workdir, stage: Stage, params: nnx.State) -> nnx.State:
   Raises:
     CheckpointError: the stage has no checkpoint that is whole.
   """
+  return overlay(params, _stage_weights(workdir, stage, params))
+
+
+def _stage_weights(
+  workdir: Workdir, stage: Stage, params: nnx.State
+) -> dict[str, Any]:
+  """A stage's trained part; `params`, arrays or shapes, say where it goes."""
   trainable, _ = split_params(params, stage.trainable)
   folder = workdir.checkpoints(stage)
   with Checkpoints(folder, read_only=True) as saved:
     found = saved.load_latest(weight_shapes(trainable))
   if found is None:
     raise CheckpointError(f"{folder}: no checkpoint in this folder is whole.")
-  return overlay(params, found[1])
+  return found[1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -350,20 +358,42 @@ class Trained:
   stage: Stage | None
 
 
-def load_trained(root: str | os.PathLike) -> Trained:
-  """Puts a run's latest model together, on this process's first device.
+def load_trained(
+  root: str | os.PathLike,
+  mesh: Mesh | None = None,
+  *,
+  dtype: str = "",
+  base_dtype: str = "",
+) -> Trained:
+  """Puts a run's latest model together.
+
+  Matrices are rounded while they are read, but those that a stage trained only
+  when all that it trained is on the devices.
+
+  Args:
+    root: The run's folder.
+    mesh: Where the model goes; None is this process's first device.
+    dtype: See `bundle.load_model`.
+    base_dtype: See `bundle.load_model`.
 
   Raises:
     CheckpointError: not a run's folder, nothing trained yet, or damage.
+    ShardingError: the mesh cannot divide a parameter.
+    ValueError: no such `dtype` or `base_dtype`.
   """
   workdir = Workdir(pathlib.Path(root))
   config = workdir.read_config()
   trained = workdir.trained_stages(config)
   tokenizer = workdir.load_tokenizer()
   cfg = model_config(workdir, config, tokenizer)
-  mesh = make_mesh({}, jax.local_devices()[:1])
-  params, _ = load_base_params(workdir, cfg, mesh)
+  asked = cfg.for_answering(dtype, base_dtype)
+  mesh = mesh or make_mesh({}, jax.local_devices()[:1])
+  params, _ = load_base_params(workdir, asked, mesh, cast=bool(dtype))
+  as_trained = abstract_params(cfg, mesh)
+  wanted = nnx.to_pure_dict(abstract_params(asked, mesh))
   for stage in trained:
-    params = lay_over(workdir, stage, params)
-  model = nnx.merge(abstract(cfg)[0], params)
+    # No name for what is loaded: it would be held until all is placed.
+    part = placed(_stage_weights(workdir, stage, as_trained), wanted)
+    params = overlay(params, part)
+  model = nnx.merge(abstract(asked)[0], params)
   return Trained(model, tokenizer, config, trained[-1])

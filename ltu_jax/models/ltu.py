@@ -45,6 +45,32 @@ class LtuConfig:
     llama = dataclasses.replace(self.llama, base_dtype="")
     return dataclasses.replace(self, llama=llama)
 
+  def for_answering(self, dtype: str, base_dtype: str) -> "LtuConfig":
+    """The same model, run in other dtypes.
+
+    Args:
+      dtype: One of ANSWERING_DTYPES: compute dtype of encoder and decoder;
+        "bfloat16" is also the decoder's `param_dtype`. "" changes nothing.
+      base_dtype: Key of quantized.GROUPS; "" changes nothing.
+
+    Raises:
+      ValueError: Another name; says which there are.
+    """
+    if dtype and dtype not in ANSWERING_DTYPES:
+      raise ValueError(f"dtype {dtype!r}: '' or one of {ANSWERING_DTYPES}")
+    encoder, llama = self.encoder, self.llama
+    if dtype:
+      encoder = dataclasses.replace(encoder, dtype=dtype)
+      llama = dataclasses.replace(llama, dtype=dtype)
+    if dtype == "bfloat16":
+      llama = dataclasses.replace(llama, param_dtype=dtype)
+    if base_dtype:
+      llama = dataclasses.replace(llama, base_dtype=base_dtype)
+    return dataclasses.replace(self, encoder=encoder, llama=llama)
+
+
+ANSWERING_DTYPES = ["bfloat16", "float32"]
+"""The compute dtypes that answering can be asked for."""
 
 PART_TYPES = {
   field.name: field.default_factory for field in dataclasses.fields(LtuConfig)
