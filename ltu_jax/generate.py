@@ -152,11 +152,11 @@ def beam_search(
       takes so many times the memory.
     num_return: How many answers to return for a prompt, at most `beams`.
     length_penalty: See Beam.score; above 0 favours long answers.
-    early_stopping: When a prompt's search stops, apart from the longest answer.
-      True: as soon as `beams` answers have ended. False: when moreover the
-      likeliest open one, at the length it has, scores no better than any of
-      them. "never": the same, but where `length_penalty` is above 0 it is
-      judged as if it grew to the longest answer at no cost.
+    early_stopping: When a prompt's search stops, at the latest with the longest
+      answer. True: as soon as `beams` answers have ended. False: when, besides,
+      the likeliest open one scores no better, at the length it has, than the
+      worst of them. "never": the same, but where `length_penalty` is above 0
+      it is scored as if it grew to the longest answer at no cost.
     config: The repetition penalty and the longest answer; must be greedy.
     eos_id: The token that ends an answer.
 
