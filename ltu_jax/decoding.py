@@ -115,7 +115,7 @@ def decode(
   """
   batch, prompt_slots = inputs.tokens.shape
   vocab = model.cfg.llama.vocab
-  logits, cache, usable, first = _prefill(model, inputs, slots)
+  logits, cache, usable, first = prefill(model, inputs, slots)
   real = jnp.arange(prompt_slots) < inputs.lengths[:, None]
   kept = jnp.zeros((slots, batch, vocab), jnp.float32) if trace else None
   loop = Loop(
@@ -132,19 +132,11 @@ def decode(
   draw = functools.partial(
     _draw, settings=settings, keys=inputs.keys, greedy=greedy
   )
-  start = usable.shape[1] - slots
 
   def advance(loop: Loop) -> Loop:
-    answered = (jnp.arange(slots) < loop.step)[None, :]
-    mask = usable.at[:, start:].set(answered)
-    hidden, cache = model.llama(
-      model.llama.embed(loop.token[:, None]),
-      (first + loop.step - 1)[:, None],
-      mask[:, None, :],
-      loop.cache,
-      start + loop.step - 1,
+    logits, cache = read_token(
+      model, loop.token, loop.step, loop.cache, usable, first, slots
     )
-    logits = model.llama.logits(hidden)[:, 0]
     return draw(loop._replace(cache=cache), logits)
 
   return jax.lax.while_loop(
@@ -154,7 +146,7 @@ def decode(
   )
 
 
-def _prefill(
+def prefill(
   model: LTU, inputs: Inputs, slots: int
 ) -> tuple[jax.Array, KVCache, jax.Array, jax.Array]:
   """Runs audio and prompts through the decoder.
@@ -203,6 +195,42 @@ def _prefill(
   )
   first = offset[:, 0] + inputs.lengths
   return model.llama.logits(hidden)[:, 0], cache, usable, first
+
+
+def read_token(
+  model: LTU,
+  token: jax.Array,
+  step: jax.Array,
+  cache: KVCache,
+  usable: jax.Array,
+  first: jax.Array,
+  slots: int,
+) -> tuple[jax.Array, KVCache]:
+  """Runs each row's last answered token through the decoder.
+
+  Args:
+    model: The model.
+    token: int32 [B].
+    step: int32 scalar, tokens of the answers so far, this one included.
+    cache: Keys and values before it, Z slots.
+    usable: From `prefill`.
+    first: From `prefill`.
+    slots: N.
+
+  Returns:
+    float32 [B, V] logits after the token, and the cache with it.
+  """
+  start = usable.shape[1] - slots
+  answered = (jnp.arange(slots) < step)[None, :]
+  mask = usable.at[:, start:].set(answered)
+  hidden, cache = model.llama(
+    model.llama.embed(token[:, None]),
+    (first + step - 1)[:, None],
+    mask[:, None, :],
+    cache,
+    start + step - 1,
+  )
+  return model.llama.logits(hidden)[:, 0], cache
 
 
 def _draw(

@@ -12,17 +12,14 @@ import math
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ltu_jax import processes, sampling
+from ltu_jax import beam, processes, sampling
 from ltu_jax.audio import fbank as fbank_lib
-from ltu_jax.decoding import Inputs, Settings, decode
+from ltu_jax.decoding import Settings, decode
 from ltu_jax.models.ltu import LTU
+from ltu_jax.padding import bucket, pad
 from ltu_jax.sampling import SamplingConfig
-from ltu_jax.sharding import RULES
-
-_SMALLEST_BUCKET = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +35,20 @@ class Trace:
   tokens: list[int]
   logits: np.ndarray
   scores: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Beam:
+  """One answer of a beam search.
+
+  Attributes:
+    tokens: The answer, its end token included if it came.
+    score: The sum of the tokens' log-probabilities after the repetition
+      penalty, divided by their number to the power of the length penalty.
+  """
+
+  tokens: list[int]
+  score: float
 
 
 def generate(
@@ -113,6 +124,77 @@ def trace(
   ]
 
 
+def beam_search(
+  model: LTU,
+  prompts: Sequence[Sequence[int]],
+  *,
+  pcm: np.ndarray | None = None,
+  num_samples: np.ndarray | None = None,
+  fbank: np.ndarray | None = None,
+  has_audio: np.ndarray | None = None,
+  beams: int = 4,
+  num_return: int = 1,
+  length_penalty: float = 1.0,
+  early_stopping: bool | str = False,
+  config: SamplingConfig = sampling.GREEDY,
+  eos_id: int = 2,
+) -> list[list[Beam]]:
+  """Searches for likely answers, as transformers 5.23 with `num_beams`.
+
+  Args:
+    model: As `generate`, and so the next five.
+    prompts: Same.
+    pcm: Same.
+    num_samples: Same.
+    fbank: Same.
+    has_audio: Same.
+    beams: How many answers are kept open; 1 is greedy decoding. The cache
+      takes so many times the memory.
+    num_return: How many answers to return for a prompt, at most `beams`.
+    length_penalty: See Beam.score; above 0 favours long answers.
+    early_stopping: When a prompt's search stops, at the latest with the longest
+      answer. True: as soon as `beams` answers have ended. False: when, besides,
+      the likeliest open one scores no better, at the length it has, than the
+      worst of them. "never": the same, but where `length_penalty` is above 0
+      it is scored as if it grew to the longest answer at no cost.
+    config: The repetition penalty and the longest answer; must be greedy.
+    eos_id: The token that ends an answer.
+
+  Returns:
+    For each of the B prompts, `num_return` answers, best first.
+
+  Raises:
+    ValueError: Unfit arguments; the message names them.
+  """
+  _check_search(beams, num_return, early_stopping, model.cfg.llama.vocab)
+  _check_scores(config, length_penalty)
+  if not prompts:
+    return []
+  audio = (pcm, num_samples, fbank, has_audio)
+  ended = beam.search(
+    model,
+    pad(model, prompts, audio, config, key=None),
+    beam.Settings(
+      penalty=config.repetition_penalty,
+      length_penalty=float(length_penalty),
+      stop_when_full=early_stopping is True,
+      hope_to_limit=early_stopping == "never" and length_penalty > 0,
+      limit=config.max_new_tokens,
+      eos=eos_id,
+    ),
+    slots=bucket(config.max_new_tokens),
+    beams=beams,
+  )
+  scores, counts, tokens = jax.tree.map(processes.on_host, ended)
+  return [
+    [
+      Beam(tokens[b, w, : counts[b, w]].tolist(), float(scores[b, w]))
+      for w in range(num_return)
+    ]
+    for b in range(len(prompts))
+  ]
+
+
 def batch_clips(
   clips: Sequence[np.ndarray | None],
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -139,7 +221,7 @@ def _run(model, prompts, audio, config, eos_id, key, *, trace):
   rows = len(prompts)
   if not rows:
     return [], [], [], []
-  inputs = _pad(model, prompts, audio, config, key)
+  inputs = pad(model, prompts, audio, config, key)
   settings = Settings(
     # The greedy loop never looks at it; 1 keeps the division defined.
     temperature=config.temperature or 1.0,
@@ -163,80 +245,39 @@ def _run(model, prompts, audio, config, eos_id, key, *, trace):
   return answers[:rows], counts[:rows], logits, scores
 
 
-def _pad(model, prompts, audio, config, key) -> Inputs:
-  """Checks the arguments of `generate` and rounds their sizes up."""
-  rows = len(prompts)
-  _check_prompts(prompts, model.cfg.llama.vocab)
-  pcm, fbank, num_samples = _check_audio(rows, *audio)
-  tokens = np.zeros((rows, bucket(max(map(len, prompts)))), np.int32)
-  for row, prompt in enumerate(prompts):
-    tokens[row, : len(prompt)] = prompt
-  lengths = np.array([len(prompt) for prompt in prompts], np.int32)
-  keys = _row_keys(rows, config, key)
-  inputs = Inputs(pcm, fbank, num_samples, tokens, lengths, keys)
-  extra = row_bucket(rows) - rows
-
-  def fill(x):
-    if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
-      return jnp.concatenate([x, jnp.broadcast_to(x[:1], (extra,))])
-    return np.pad(x, [(0, extra)] + [(0, 0)] * (x.ndim - 1))
-
-  return jax.tree.map(fill, inputs) if extra else inputs
-
-
-def _check_prompts(prompts: Sequence[Sequence[int]], vocab: int) -> None:
-  """Raises unless every prompt has tokens of the vocabulary."""
-  for row, prompt in enumerate(prompts):
-    if not len(prompt):
-      raise ValueError(f"prompt {row} is empty; it needs at least one token.")
-    if min(prompt) < 0 or max(prompt) >= vocab:
-      raise ValueError(f"prompt {row} has a token outside 0..{vocab - 1}.")
+def _check_search(
+  beams: int, num_return: int, early_stopping: bool | str, vocab: int
+) -> None:
+  """Raises unless a search can keep and return so many beams."""
+  # Next to the end token, the first step needs a token for every beam.
+  if not 1 <= beams < vocab:
+    raise ValueError(
+      f"beams is {beams}; it must be at least 1 and below the vocabulary's "
+      f"{vocab} tokens."
+    )
+  if not 1 <= num_return <= beams:
+    raise ValueError(
+      f"num_return is {num_return}; it must be at least 1 and at most beams, "
+      f"which is {beams}."
+    )
+  if not isinstance(early_stopping, bool) and early_stopping != "never":
+    raise ValueError(
+      f"early_stopping is {early_stopping!r}; it must be True, False or "
+      '"never".'
+    )
 
 
-def _check_audio(rows, pcm, num_samples, fbank, has_audio):
-  """Returns pcm, fbank, num_samples; the first two None if nobody has audio."""
-  if pcm is not None and fbank is not None:
-    raise ValueError("give pcm or fbank, not both.")
-  if (pcm is None) != (num_samples is None):
-    raise ValueError("pcm and num_samples go together; one is missing.")
-  if fbank is not None:
-    shown = np.ones(rows, bool) if has_audio is None else has_audio
-    num_samples = np.asarray(shown, np.int32)
-  given = {"pcm": pcm, "fbank": fbank, "num_samples": num_samples}
-  for name, array in given.items():
-    if array is not None and len(array) != rows:
-      raise ValueError(f"{name} has {len(array)} rows, prompts has {rows}.")
-  if num_samples is None or not np.any(num_samples):
-    return None, None, np.zeros(rows, np.int32)
-  return pcm, fbank, np.asarray(num_samples, np.int32)
-
-
-def _row_keys(
-  rows: int, config: SamplingConfig, key: jax.Array | None
-) -> jax.Array:
-  """One key a row; greedy decoding gets some that it does not use."""
-  if key is None:
-    if not config.greedy:
-      raise ValueError("sampling needs a key, such as jax.random.key(0).")
-    key = jax.random.key(0)
-  keys = key if key.ndim else jax.random.split(key, rows)
-  if len(keys) != rows:
-    raise ValueError(f"key has {len(keys)} rows, prompts has {rows}.")
-  return keys
-
-
-def bucket(size: int) -> int:
-  """What so many tokens are padded to: a power of two, at least 16."""
-  return max(_SMALLEST_BUCKET, 1 << (size - 1).bit_length())
-
-
-def row_parts() -> int:
-  """How many parts the mesh in use cuts the rows of a batch into."""
-  mesh = jax.sharding.get_abstract_mesh()
-  return 1 if mesh.empty else math.prod(mesh.shape[a] for a in RULES["batch"])
-
-
-def row_bucket(rows: int) -> int:
-  """The next power of two that the mesh in use can cut its rows into."""
-  rows, parts = 1 << (rows - 1).bit_length(), row_parts()
-  return -(-rows // parts) * parts
+def _check_scores(config: SamplingConfig, length_penalty: float) -> None:
+  """Raises unless scores are defined, and are so in float32."""
+  if not config.greedy:
+    raise ValueError(
+      f"temperature is {config.temperature}; a beam search draws nothing, so "
+      "it must be 0."
+    )
+  # float32 ends at 1e38; this leaves room for the log-probability.
+  digits = abs(length_penalty) * math.log10(config.max_new_tokens)
+  if not digits <= 30:
+    raise ValueError(
+      f"length_penalty is {length_penalty}; the longest answer's length, "
+      f"{config.max_new_tokens}, to this power must be from 1e-30 to 1e30."
+    )

@@ -20,7 +20,7 @@ import numpy as np
 from jax import set_mesh
 from jax.sharding import Mesh
 
-from ltu_jax import generate, processes
+from ltu_jax import generate, padding, processes
 from ltu_jax.answers import held
 from ltu_jax.answers import rows as compiled
 from ltu_jax.answers.reading import Place, new_rows
@@ -69,7 +69,7 @@ class Engine:
     self._waiting: collections.deque[Task] = collections.deque()
     self._cancelled: list[Drawn] = []
     with self._on_mesh():
-      parts = generate.row_parts()
+      parts = padding.row_parts()
       self.num_rows = -(-num_rows // parts) * parts
       self._rows = compiled.empty(model, batch=self.num_rows, slots=context)
     self._held = [held.Row() for _ in range(self.num_rows)]
@@ -180,7 +180,7 @@ class Engine:
     audio = None
     if places[0].listens:
       clips = [place.task.request.clip for place in places]
-      clips += [None] * (generate.row_bucket(len(clips)) - len(clips))
+      clips += [None] * (padding.row_bucket(len(clips)) - len(clips))
       audio = compiled.listen(self._model, *generate.batch_clips(clips))
     new = new_rows(places, self._model.cfg, self.num_rows)
     self._rows, first = compiled.read(

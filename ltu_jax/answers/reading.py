@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ltu_jax import generate
+from ltu_jax import padding
 from ltu_jax.answers.request import Task
 from ltu_jax.answers.rows import Choice, New
 from ltu_jax.models.ltu import LtuConfig
@@ -47,11 +47,11 @@ def new_rows(places: Sequence[Place], cfg: LtuConfig, num_rows: int) -> New:
     num_rows: Rows of the cache; a row that only fills the batch goes there.
 
   Returns:
-    numpy arrays of R rows, rounded up as `generate.row_bucket` says.
+    numpy arrays of R rows, rounded up as `padding.row_bucket` says.
   """
-  rows = generate.row_bucket(len(places))
+  rows = padding.row_bucket(len(places))
   rest = [place.task.request.prompt[place.shared :] for place in places]
-  tokens = np.zeros((rows, generate.bucket(max(map(len, rest)))), np.int32)
+  tokens = np.zeros((rows, padding.bucket(max(map(len, rest)))), np.int32)
   seen = np.zeros((rows, cfg.llama.vocab), bool)
   for row, place in enumerate(places):
     tokens[row, : len(rest[row])] = rest[row]
