@@ -1,6 +1,7 @@
 """Training with several real processes gives what one process gives."""
 
 import re
+import shutil
 import signal
 import time
 
@@ -102,17 +103,35 @@ checkpoint.Checkpoints.save = stop
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("before, after", [((2, 2), (1, 4)), ((1, 4), (4, 1))])
-def test_goes_on_with_another_number_of_processes(
-  sounds, alone, tmp_path, before, after
-):
-  workdir = tmp_path / "run"
+def stop_at_two(sounds, workdir, processes, devices):
+  """Starts a run that ends after step 2; its own status shows that it did."""
   stopped = process_run.finish(
-    process_run.start(sounds, workdir, *before, CHANGES, before=STOP)
+    process_run.start(sounds, workdir, processes, devices, CHANGES, before=STOP)
   )
-  assert {status for status, _, _ in stopped} == {9}
-  done = train(sounds, workdir, *after)
+  assert {status for status, _, _ in stopped} == {9}, stopped[0][2][-3000:]
+
+
+@pytest.fixture(scope="module")
+def stopped(sounds, tmp_path_factory):
+  """What two processes with two devices each left at step 2; to be copied."""
+  workdir = tmp_path_factory.mktemp("stopped") / "run"
+  stop_at_two(sounds, workdir, 2, 2)
+  return workdir
+
+
+@pytest.mark.slow
+def test_goes_on_with_fewer_processes(sounds, alone, stopped, tmp_path):
+  workdir = shutil.copytree(stopped, tmp_path / "run", symlinks=True)
+  done = train(sounds, workdir, 1, 4)
+  assert "going on at step 2" in done[0][1]
+  assert_same_losses(process_run.lines(workdir), process_run.lines(alone))
+
+
+@pytest.mark.slow
+def test_goes_on_with_more_processes(sounds, alone, tmp_path):
+  workdir = tmp_path / "run"
+  stop_at_two(sounds, workdir, 1, 4)
+  done = train(sounds, workdir, 4, 1)
   assert "going on at step 2" in done[0][1]
   assert_same_losses(process_run.lines(workdir), process_run.lines(alone))
 
@@ -180,14 +199,10 @@ def test_a_signal_to_one_process_stops_all_at_one_step(
 @pytest.mark.slow
 @pytest.mark.parametrize("process", [0, 1])
 def test_all_processes_take_the_step_before_a_damaged_one(
-  sounds, alone, tmp_path, process
+  sounds, alone, stopped, tmp_path, process
 ):
   """What one process wrote is damaged; perhaps only that one reads it."""
-  workdir = tmp_path / "run"
-  stopped = process_run.finish(
-    process_run.start(sounds, workdir, 2, 2, CHANGES, before=STOP)
-  )
-  assert {status for status, _, _ in stopped} == {9}
+  workdir = shutil.copytree(stopped, tmp_path / "run", symlinks=True)
   folder = workdir / f"checkpoints/stage2/2/state/ocdbt.process_{process}"
   for file in folder.rglob("*"):
     if file.is_file() and file.stat().st_size > 64:

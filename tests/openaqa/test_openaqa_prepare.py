@@ -67,17 +67,10 @@ def test_tfio_equals_soundfile_where_it_should(python):
 
 
 def test_the_builder_passes_its_tests_there(python):
-  names = (
-    "full",
-    "options",
-    "entries",
-    "clip_audio",
-    "worker",
-    "restart",
-    "beam",
-  )
+  # Those of which another TensorFlow could change something.
+  names = ("full", "clip_audio", "worker", "beam")
   paths = [f"tests/openaqa/test_openaqa_{name}.py" for name in names]
-  assert run_tests(python, *paths) >= 120
+  assert run_tests(python, *paths) >= 55
 
 
 def test_the_training_environment_says_what_is_missing(tmp_path):
