@@ -1,257 +1,223 @@
-"""Asks a trained model about sounds, on the command line.
+"""The command line.
 
-  python -m ltu_jax.ask --workdir=runs/quickstart clip.wav "What can be heard?"
-  python -m ltu_jax.ask --bundle=ltu-bundle clip.wav "What can be heard?"
-
-The last argument is the question; those before it are sound files, of which
-each gets an answer. Without a sound file the model answers from text alone.
+python -m ltu_jax.ask --workdir=runs/quickstart clip.wav "What can be heard?"
+python -m ltu_jax.ask --bundle=ltu-bundle folder "What can be heard?"
+python -m ltu_jax.ask --bundle=ltu-bundle --input=questions.csv --out=a.jsonl
+python -m ltu_jax.ask --bundle=ltu-bundle --chat clip.wav
 """
 
 import argparse
-import dataclasses
-import json
-import os
-import pathlib
-import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-import numpy as np
+from ltu_jax.answers.windows import MOST_OVERLAP
+from ltu_jax.ask.errors import AskError
 
-from ltu_jax.audio.decode import SAMPLE_RATE, AudioError, decode
+_LARGEST_SEED = 2**32 - 1
 
-if TYPE_CHECKING:
-  from ltu_jax.data.tokenizer import Tokenizer
-  from ltu_jax.models.ltu import LTU
-  from ltu_jax.sampling import SamplingConfig
+_APART = (
+  ("chat", ("input", "out", "json", "samples", "windows", "beams")),
+  ("windows", ("samples",)),
+  ("beams", ("samples", "context")),
+)
+"""Options that do not go together."""
 
-_HEARD_SECONDS = 10.255
-"""What the encoder hears: 400 + 1023 * 160 samples at 16 kHz."""
-
-_SHORTEST = 400
-"""Samples of one frame of 25 ms at 16 kHz."""
-
-_ROWS = 16
-"""Clips that are answered together, to bound memory."""
+_NEEDS = (("audio_root", "input"), ("overlap", "windows"))
+"""Options that mean nothing without another one."""
 
 
-class AskError(ValueError):
-  """A mistake of the user's; the message says what to do."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-  """One answer.
-
-  Attributes:
-    audio: The sound file, None for a question without sound.
-    question: What was asked.
-    answer: Text of the answer.
-    finished: Whether the model ended it; False if it was cut at the limit.
-  """
-
-  audio: str | None
-  question: str
-  answer: str
-  finished: bool
-
-
-def answer(
-  model: "LTU",
-  tokenizer: "Tokenizer",
-  question: str,
-  clips: Sequence[np.ndarray | None],
-  config: "SamplingConfig",
-  seed: int = 0,
-) -> list[tuple[str, bool]]:
-  """Asks the same question about every clip.
-
-  Args:
-    model: The model.
-    tokenizer: Its tokenizer.
-    question: In plain words; the prompt around it is added here.
-    clips: int16 [samples] at 16 kHz each, None for no sound.
-    config: How tokens are chosen.
-    seed: Of the draws; each clip's draws depend on it and the clip's place.
-
-  Returns:
-    Text, and whether it ended by itself, for every clip.
-  """
-  # JAX is imported late, so that a mistyped file name is told at once.
-  import jax
-
-  from ltu_jax import generate
-  from ltu_jax.data.prompts import build_prompt
-
-  prompt = tokenizer.encode(build_prompt(question), bos=True, eos=False)
-  keys = jax.random.split(jax.random.key(seed), len(clips))
-  answers = []
-  for start in range(0, len(clips), _ROWS):
-    part = slice(start, start + _ROWS)
-    pcm, num_samples = generate.batch_clips(clips[part])
-    answers += generate.generate(
-      model,
-      [prompt] * len(pcm),
-      pcm=pcm,
-      num_samples=num_samples,
-      config=config,
-      eos_id=tokenizer.eos_id,
-      key=keys[part],
-    )
-  eos = tokenizer.eos_id
-  return [(tokenizer.decode(ids).strip(), ids[-1] == eos) for ids in answers]
-
-
-def read_clip(path: str | os.PathLike) -> np.ndarray:
-  """Decodes a sound file and warns about what the model cannot make use of.
-
-  Args:
-    path: Any file that soundfile reads.
-
-  Returns:
-    int16 [samples] at 16 kHz, the first 11 seconds at most.
-
-  Raises:
-    AskError: It is missing, no sound, or shorter than 25 ms.
-  """
-  try:
-    # A little more than is heard, to notice that there is more.
-    clip = decode(path, max_seconds=_HEARD_SECONDS + 0.5)
-  except AudioError as error:
-    hint = ""
-    if not os.path.exists(path) and not pathlib.Path(path).suffix:
-      hint = " (put the question in quotes)"
-    raise AskError(f"{error}{hint}") from error
-  if len(clip) < _SHORTEST:
-    raise AskError(
-      f"{path}: {len(clip) / SAMPLE_RATE * 1000:.1f} ms of sound are too "
-      "short; at least 25 ms are needed."
-    )
-  if not clip.any():
-    _warn(f"{path}: this clip is digital silence.")
-  if len(clip) > _HEARD_SECONDS * SAMPLE_RATE:
-    _warn(f"{path}: only the first {_HEARD_SECONDS:.2f} s are heard.")
-  return clip
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-  """Runs the command line.
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+  """Reads the arguments, and checks what can be checked by looking at them.
 
   Args:
     argv: Arguments; None takes the process's.
 
   Returns:
-    Exit status: 0, or 2 after a mistake of the user's, told in one line.
+    Their values; None for those with a default of their own that lack.
+
+  Raises:
+    AskError: Some do not go together, or are out of range.
+    SystemExit: Unknown ones (status 2), or a call for help.
   """
-  args = _parser().parse_args(argv)
-  try:
-    for result in _ask(args):
-      if args.json:
-        print(json.dumps(dataclasses.asdict(result), ensure_ascii=False))
-      elif len(args.inputs) > 2:
-        print(f"{result.audio}: {result.answer}")
-      else:
-        print(result.answer)
-  except AskError as error:
-    print(f"ask: {error}", file=sys.stderr)
-    return 2
-  return 0
-
-
-def _ask(args: argparse.Namespace) -> list[Answer]:
-  """Checks everything that is quick to check, then loads and answers."""
-  *paths, question = args.inputs
-  if os.path.isfile(question):
+  args = parser().parse_intermixed_args(argv)
+  given = lambda name: getattr(args, name) not in (None, False)
+  for name, others in _APART:
+    if wrong := [o for o in others if given(name) and given(o)]:
+      raise AskError(f"--{name} and --{wrong[0]} do not go together.")
+  for name, needed in _NEEDS:
+    if given(name) and not given(needed):
+      raise AskError(f"--{name} is of use with --{needed} only.")
+  if not 0 <= args.seed <= _LARGEST_SEED:
+    raise AskError(f"seed is {args.seed}; it must be 0 to {_LARGEST_SEED}.")
+  if not all(args.stop):
+    raise AskError("a --stop string is empty.")
+  if not 0 <= (args.overlap or 0) <= MOST_OVERLAP:
     raise AskError(
-      f"the question is missing: the last argument, {question}, is a file. "
-      'For example: ask clip.wav "What can be heard?"'
+      f"overlap is {args.overlap}; it must be 0 to {MOST_OVERLAP:g} seconds."
     )
-  if not question.strip():
-    raise AskError("the question is empty.")
-  clips = [read_clip(path) for path in paths] or [None]
-  config = _sampling(args)
-  model, tokenizer = _load(args.workdir, args.bundle)
-  answers = answer(model, tokenizer, question, clips, config, args.seed)
-  return [
-    Answer(path, question, text, finished)
-    for path, (text, finished) in zip(paths or [None], answers, strict=True)
-  ]
+  _check_inputs(args)
+  return args
 
 
-def _sampling(args: argparse.Namespace) -> "SamplingConfig":
-  """The settings of the command line."""
-  from ltu_jax.sampling import SamplingConfig
-
-  names = [field.name for field in dataclasses.fields(SamplingConfig)]
-  try:
-    return SamplingConfig(**{name: getattr(args, name) for name in names})
-  except ValueError as error:
-    raise AskError(str(error)) from error
-
-
-def _load(workdir: str | None, bundle: str | None) -> tuple["LTU", "Tokenizer"]:
-  """Loads the trained model of a run or of a bundle."""
-  from ltu_jax.bundle import load_model
-  from ltu_jax.checkpoint import CheckpointError
-  from ltu_jax.config import ConfigError
-  from ltu_jax.convert.tensors import ConversionError
-
-  try:
-    trained = load_model(workdir, bundle)
-  except (
-    CheckpointError,
-    ConfigError,
-    ConversionError,
-    FileNotFoundError,
-  ) as error:
-    raise AskError(str(error)) from error
-  return trained.model, trained.tokenizer
+def _check_inputs(args: argparse.Namespace) -> None:
+  """Raises AskError for too many or too few of them."""
+  if args.chat:
+    if len(args.inputs) > 1:
+      raise AskError("--chat takes one sound file, or none.")
+  elif args.input is not None:
+    if len(args.inputs) > 1:
+      raise AskError(
+        "--input takes the sounds from the table; besides, one question for "
+        "rows without one can be given."
+      )
+  elif not args.inputs:
+    raise AskError(
+      'there is no question. For example: ask clip.wav "What can be heard?"'
+    )
 
 
-def _warn(text: str) -> None:
-  """Prints a warning to standard error."""
-  print(f"ask: warning: {text}", file=sys.stderr)
+def _positive(text: str) -> int:
+  """Reads a number of 1 or more."""
+  value = int(text)
+  if value < 1:
+    raise argparse.ArgumentTypeError(f"{value}: it must be 1 or more")
+  return value
 
 
-def _parser() -> argparse.ArgumentParser:
-  """The command line."""
-  parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+  """All options."""
+  made = argparse.ArgumentParser(
     prog="python -m ltu_jax.ask",
     description="Ask a trained model about sounds.",
     epilog="example: python -m ltu_jax.ask --workdir=runs/quickstart clip.wav "
-    '"What can be heard?"',
+    '"What can be heard?"   Exit status: 0 all answered, 1 some failed, 2 a '
+    "mistake in the call, 130 stopped by Ctrl-C.",
     allow_abbrev=False,
   )
-  add = parser.add_argument
-  add(
+  made.add_argument(
     "inputs",
-    nargs="+",
+    nargs="*",
     metavar="clip ... question",
-    help="sound files (none: the model answers from text alone), and the "
-    "question in quotes",
+    help="sound files, or folders whose sound files are all taken (none: the "
+    "model answers from text alone), and the question in quotes",
   )
-  source = parser.add_mutually_exclusive_group(required=True)
+  _add_model(made)
+  _add_tables(made)
+  _add_answers(made)
+  _add_sounds(made)
+  return made
+
+
+def _add_model(made: argparse.ArgumentParser) -> None:
+  """Which model, and how it is run."""
+  source = made.add_mutually_exclusive_group(required=True)
   source.add_argument("--workdir", help="folder of a trained run")
   source.add_argument("--bundle", help="folder that convert export made")
+  add = made.add_argument_group("the model").add_argument
+  add("--mesh", default="", help="devices to use, such as tensor=2")
+  add("--dtype", default="", choices=("bfloat16", "float32"), help="computes")
+  add(
+    "--base_dtype",
+    default="",
+    choices=("int8", "int4"),
+    help="round the decoder's matrices: half or a quarter of bfloat16's memory",
+  )
+  add(
+    "--rows",
+    type=_positive,
+    default=8,
+    help="answers that are made at once; default: %(default)s",
+  )
+  add(
+    "--context",
+    type=_positive,
+    help="tokens of sound, question and answer together; default: as many as "
+    "are needed, with --input and --chat 1024",
+  )
+  add(
+    "--compile_cache",
+    metavar="DIR",
+    help="where compiled programs are kept for the next start, or none; "
+    "default: ~/.cache/ltu_jax/compiled",
+  )
+
+
+def _add_tables(made: argparse.ArgumentParser) -> None:
+  """Many questions, and where their answers go."""
+  add = made.add_argument_group("many questions").add_argument
+  add(
+    "--input",
+    metavar="FILE",
+    help="a table of questions: .csv (columns audio, question), .jsonl or .json"
+    " (one list, such as OpenAQA's files; audio_id and instruction are names "
+    "for the same); a question given besides is for rows without one",
+  )
+  add(
+    "--audio_root",
+    metavar="DIR",
+    help="folder of the table's relative sound files; default: the table's",
+  )
+  add(
+    "--out",
+    metavar="FILE",
+    help="add a JSON line to this file as each answer ends; started again, the "
+    "same command asks only what has no answer there yet",
+  )
   add("--json", action="store_true", help="print a JSON object for each clip")
   add(
-    "--temperature",
-    type=float,
-    default=0.0,
-    help="0 (default): the most likely answer; published: 0.1",
+    "--progress",
+    action="store_true",
+    help="show progress also where standard error is no terminal",
   )
-  add("--top_p", type=float, default=0.95, help="default: %(default)s")
-  add("--top_k", type=int, default=500, help="0: all; default: %(default)s")
   add(
-    "--repetition_penalty",
-    type=float,
-    default=1.0,
-    help="1 (default): none; published: 1.1",
+    "--chat",
+    action="store_true",
+    help="a dialogue about one clip, or none; /help says what there is",
   )
-  add("--max_new_tokens", type=int, default=400, help="default: %(default)s")
+
+
+def _add_answers(made: argparse.ArgumentParser) -> None:
+  """How answers are drawn."""
+  add = made.add_argument_group("answers").add_argument
+  add(
+    "--published",
+    action="store_true",
+    help="as the published model was asked: temperature 0.1, top p 0.95, top k "
+    "500, penalty 1.1, 400 tokens",
+  )
+  add("--temperature", type=float, help="default: 0, the most likely answer")
+  add("--top_p", type=float, help="default: 0.95")
+  add("--top_k", type=int, help="0: all; default: 500")
+  add("--repetition_penalty", type=float, help="default: 1, none")
+  add("--max_new_tokens", type=int, help="default: 400")
   add("--seed", type=int, default=0, help="of the draws; default: 0")
-  return parser
+  add("--samples", type=_positive, help="answers to each question; default: 1")
+  add(
+    "--stop",
+    action="append",
+    default=[],
+    metavar="STRING",
+    help="ends the answer where it comes; may be given several times",
+  )
+  add(
+    "--beams",
+    type=_positive,
+    help="search for the likeliest answer with so many open ones",
+  )
 
 
-if __name__ == "__main__":
-  sys.exit(main())
+def _add_sounds(made: argparse.ArgumentParser) -> None:
+  """What is heard."""
+  add = made.add_argument_group("long sounds").add_argument
+  add(
+    "--windows",
+    action="store_true",
+    help="hear a clip of more than 10.24 s in windows of that length, and join "
+    "neighbours with the same answer into a timeline; each window is heard "
+    "alone, the model knows nothing of the others",
+  )
+  add(
+    "--overlap",
+    type=float,
+    metavar="SECONDS",
+    help="what two windows share; default: 2",
+  )
