@@ -45,6 +45,8 @@ class AnswersFile:
         something else than answers to these questions.
     """
     self._path, self.num_done = path, 0
+    if os.path.exists(path) and not os.path.isfile(path):
+      raise AskError(f"{path}: cannot be written: it is no plain file.")
     try:
       self._file = open(path, "a+b")  # noqa: SIM115
     except OSError as error:
@@ -69,8 +71,10 @@ class AnswersFile:
       AskError: The disk fails or is full.
     """
     try:
-      self._file.write(as_line(result.as_json()).encode() + b"\n")
-      self._file.flush()
+      rest = as_line(result.as_json()).encode() + b"\n"
+      # Not through the buffer, which would write again when it is closed.
+      while rest:
+        rest = rest[os.write(self._file.fileno(), rest) :]
     except OSError as error:
       raise AskError(
         f"{self._path}: cannot be written: {error.strerror}; what is there is "
