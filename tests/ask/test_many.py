@@ -242,6 +242,7 @@ def test_beams(tmp_path, asked, noise, tiny_model):
   assert asked(QUESTION, "--beams=100000")[0] == 2
 
 
+@pytest.mark.slow  # it compiles for two meshes
 def test_a_mesh_and_rounded_matrices(asked, direct):
   status, out, _ = asked(QUESTION, "--mesh=tensor=2,fsdp=4")
   # Sums in another order may move logits, but not this model's choice.
