@@ -214,6 +214,7 @@ def test_without_sound(run, trained):
 def test_seed_and_temperature(run, trained):
   def sampled(seed):
     settings = ("--temperature=2", "--top_k=0", "--top_p=1")
+    settings += ("--max_new_tokens=8",)
     return run(QUESTION, f"--seed={seed}", *settings)[1]
 
   assert sampled(1) == sampled(1)

@@ -193,7 +193,7 @@ def test_windows(tmp_path, asked, direct, noise, lines):
 
 
 def test_two_hours_are_refused(tmp_path, asked, noise):
-  noise(tmp_path / "a.wav", seconds=7200, rate=16000)
+  noise(tmp_path / "a.wav", seconds=7200, rate=1000)
   status, _, err = asked(tmp_path / "a.wav", QUESTION, "--windows")
   assert status == 2 and err.count("\n") == 1
   assert "120 minutes of sound are too many" in err
