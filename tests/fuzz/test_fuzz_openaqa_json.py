@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 import made_up_openaqa as made_up
 from fuzz_cases import fuzzed
 from fuzz_data import PATHS, hostile_json
+from ltu_jax import utf8_stream
 from ltu_jax.data.question_index import QuestionIndex
-from tfds_builders.openaqa.full import entries, json_text, plan, spool
+from tfds_builders.openaqa.full import entries, plan, spool
 from tfds_builders.openaqa.full.audio_files import AudioFiles
 from tfds_builders.openaqa.full.entries import JsonError
 from tfds_builders.openaqa.full.tally import Tally
@@ -90,6 +91,6 @@ def test_a_clip_is_a_file_of_the_given_folder(case, ids, files, task):
   size=st.integers(1, 50),
 )
 def test_any_bytes_become_utf_8(case, data, size):
-  stream = json_text.Utf8Stream(io.BytesIO(data[:20_000]))
+  stream = utf8_stream.Utf8Stream(io.BytesIO(data[:20_000]))
   while piece := stream.read(size):
-    json_text.mend(piece.decode("utf-8")).encode("utf-8")
+    utf8_stream.mend(piece.decode("utf-8")).encode("utf-8")

@@ -8,7 +8,8 @@ import tracemalloc
 import pytest
 
 import made_up_openaqa
-from tfds_builders.openaqa.full import entries, json_text
+from ltu_jax import utf8_stream
+from tfds_builders.openaqa.full import entries
 from tfds_builders.openaqa.full.entries import Entry, EntryReader, JsonError
 from tfds_builders.openaqa.full.tally import Tally
 
@@ -159,10 +160,10 @@ def test_halves_of_characters_are_mended_and_counted(tmp_path, escapes, mended):
 
 def test_an_escape_may_lie_on_any_border_of_two_pieces():
   text = r"\ud83c\udfb5 \\ud83c\\\ud83c\ud83c\udfb5 \n\udfb5 " * 3
-  whole = json_text.Utf8Stream(io.BytesIO(text.encode())).read()
+  whole = utf8_stream.Utf8Stream(io.BytesIO(text.encode())).read()
   assert whole.count(chr(0x10F700).encode()) == 6
   for size in range(1, 40):
-    stream = json_text.Utf8Stream(io.BytesIO(text.encode()))
+    stream = utf8_stream.Utf8Stream(io.BytesIO(text.encode()))
     pieces = iter(lambda stream=stream, size=size: stream.read(size), b"")
     assert b"".join(pieces) == whole
     assert stream.strays == 6

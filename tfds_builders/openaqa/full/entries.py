@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from etils import epath
 
-from tfds_builders.openaqa.full import json_items, json_text
+from ltu_jax import json_items, utf8_stream
 from tfds_builders.openaqa.full.tally import Tally
 
 _PIECE = 1 << 20
@@ -175,7 +175,7 @@ class EntryReader:
     """
     self._check_list()
     with self._path.open("rb") as file:
-      stream = json_text.Utf8Stream(file)
+      stream = utf8_stream.Utf8Stream(file)
       for value in self._values(stream):
         self.num_read += 1
         self.position = stream.position
@@ -188,7 +188,7 @@ class EntryReader:
   def _check_list(self) -> None:
     """Raises unless the file begins with a list."""
     with self._path.open("rb") as file:
-      start = json_text.Utf8Stream(file).read(_PIECE).lstrip()
+      start = utf8_stream.Utf8Stream(file).read(_PIECE).lstrip()
     if not start:
       raise JsonError(f"{self._path}: the file is empty; download it again")
     if not start.startswith(b"["):
@@ -197,7 +197,7 @@ class EntryReader:
         f" begins with {start[:20].decode(errors='replace')!r}"
       )
 
-  def _values(self, stream: json_text.Utf8Stream) -> Iterator[object]:
+  def _values(self, stream: utf8_stream.Utf8Stream) -> Iterator[object]:
     """Yields the items of the list; errors get the file's name."""
     try:
       yield from json_items.read(stream)
@@ -220,8 +220,8 @@ class EntryReader:
       self._left_out.add(kind, f"{self._where()}: {why}")
       return None
     texts = {key: value.get(key) or "" for key in (*_NEEDED, *_OPTIONAL)}
-    if has_strays and any(map(json_text.has_stray, texts.values())):
-      texts = {key: json_text.mend(text) for key, text in texts.items()}
+    if has_strays and any(map(utf8_stream.has_stray, texts.values())):
+      texts = {key: utf8_stream.mend(text) for key, text in texts.items()}
       self._mended.add("encoding", f"{self._where()}: {texts['output']}")
     for key in ("task", "dataset"):
       if not texts[key].strip():

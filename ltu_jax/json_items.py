@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import ijson
 
-from tfds_builders.openaqa.full.json_text import Utf8Stream
+from ltu_jax.utf8_stream import Utf8Stream
 
 MAX_BYTES = 4 << 20
 """Bytes of an item at most; a piece more may be read. Published ones have 1 kB.

@@ -1,0 +1,105 @@
+"""Sound files: finding them in folders, and reading what the model hears."""
+
+import dataclasses
+import os
+import pathlib
+
+import numpy as np
+
+from ltu_jax.answers.windows import WINDOW_SECONDS
+from ltu_jax.ask.errors import AskError
+from ltu_jax.audio.decode import (
+  CLIP_SAMPLES,
+  MIN_SAMPLES,
+  SAMPLE_RATE,
+  SUFFIXES,
+  AudioError,
+  read,
+)
+
+_HEARD_SECONDS = CLIP_SAMPLES / SAMPLE_RATE
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+  """A sound that can be asked about.
+
+  Attributes:
+    pcm: int16 [samples] at 16 kHz.
+    seconds: Length of the whole file.
+    notes: What was done with it, such as "resampled from 44100 Hz".
+    warnings: What the model cannot make use of; also to be told.
+  """
+
+  pcm: np.ndarray
+  seconds: float
+  notes: tuple[str, ...] = ()
+  warnings: tuple[str, ...] = ()
+
+
+def find_sounds(folder: str) -> list[str]:
+  """Every sound file of a folder and of those in it, by its name's ending.
+
+  Returns:
+    Paths that begin with `folder`, sorted.
+
+  Raises:
+    AskError: There is none, or a folder cannot be read.
+  """
+
+  def fail(error: OSError) -> None:
+    raise AskError(f"{error.filename}: cannot be read: {error.strerror}")
+
+  found = [
+    os.path.join(root, name)
+    for root, _, names in os.walk(folder, onerror=fail)
+    for name in names
+    if pathlib.PurePath(name).suffix.lower() in SUFFIXES
+  ]
+  if not found:
+    raise AskError(
+      f"{folder}: there is no sound file in this folder; names must end in "
+      f"{' '.join(SUFFIXES)}"
+    )
+  return sorted(found)
+
+
+def read_clip(path: str | os.PathLike, *, whole: bool = False) -> Clip:
+  """Decodes a sound file.
+
+  Args:
+    path: Any file that soundfile reads.
+    whole: Read all of it, not just what the model hears at once.
+
+  Raises:
+    AskError: It is missing, no sound, too long to read, or shorter than 25 ms.
+  """
+  # A little more than is heard: all the encoder sees comes from the file.
+  most = None if whole else _HEARD_SECONDS + 0.5
+  try:
+    sound = read(path, max_seconds=most)
+  except AudioError as error:
+    hint = ""
+    if not os.path.exists(path) and not pathlib.Path(path).suffix:
+      hint = " (put the question in quotes)"
+    raise AskError(f"{error}{hint}") from error
+  pcm = sound.pcm
+  if len(pcm) < MIN_SAMPLES:
+    raise AskError(
+      f"{path}: {len(pcm) / SAMPLE_RATE * 1000:.1f} ms of sound are too "
+      "short; at least 25 ms are needed."
+    )
+  notes, warnings = [], []
+  if sound.sample_rate != SAMPLE_RATE:
+    notes.append(f"resampled from {sound.sample_rate} Hz")
+  if sound.channels > 1:
+    notes.append(f"first of {sound.channels} channels taken")
+  if not pcm.any():
+    warnings.append("this clip is digital silence.")
+  if len(pcm) > CLIP_SAMPLES and not whole:
+    warnings.append(
+      f"cut at {WINDOW_SECONDS:.2f} s: it is {sound.seconds:.1f} s long, and "
+      "--windows hears all of it; without, "
+      f"only the first {_HEARD_SECONDS:.2f} s are heard."
+    )
+  return Clip(pcm, sound.seconds, tuple(notes), tuple(warnings))
