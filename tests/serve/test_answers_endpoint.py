@@ -111,7 +111,7 @@ def test_a_stream_has_the_same_answer(client):
     ({"question": "What?", "top_k": str(2**40)}, None, "top_k: "),
     ({"question": "What?", "path": "/etc/passwd"}, None, "path: "),
     ({"question": "What?", "before": "[" * 9000}, None, "before: no JSON"),
-    ({"question": "What?", "before": '[["\\ud800","a"]]'}, None, "Unicode"),
+    ({"question": "What?", "before": '[["\\ud800","a"]]'}, None, "unicode"),
     ({"question": "x" * 60_000}, None, "question: "),
     ({"question": "x" * 3000}, None, "raise the context"),
     ({"question": "What?"}, ("/a/b\\c.wav", b"RIFF"), "c.wav: cannot be dec"),
