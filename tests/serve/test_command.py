@@ -1,5 +1,6 @@
 """The command: real processes, real signals."""
 
+import dataclasses
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ import pytest
 
 import process_run
 import test_bundle
+from ltu_jax.models.ast import EncoderConfig
 from ltu_jax.serve import __main__ as command
 from random_model import random_model
 
@@ -19,7 +21,9 @@ from random_model import random_model
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
   folder = tmp_path_factory.mktemp("bundle") / "b"
-  test_bundle.write(folder, random_model(test_bundle.model_config()))
+  encoder = EncoderConfig(dim=16, depth=1, heads=2, dtype="float32")
+  cfg = dataclasses.replace(test_bundle.model_config(), encoder=encoder)
+  test_bundle.write(folder, random_model(cfg))
   return folder
 
 
@@ -55,7 +59,8 @@ def test_serves_until_a_signal_and_finishes_what_is_open(started):
   headers = {"Authorization": "Bearer x"}
   with httpx.Client(base_url=url, headers=headers, timeout=120) as client:
     assert client.get("/healthz").json()["status"] == "ok"
-    form = {"question": "What?", "max_new_tokens": "600", "stream": "true"}
+    form = {"question": "What?", "max_new_tokens": "1500", "stream": "true"}
+    form |= {"temperature": "0", "repetition_penalty": "1"}
     sent = {name: (None, value) for name, value in form.items()}
     events, begun = [], threading.Event()
 
@@ -69,15 +74,15 @@ def test_serves_until_a_signal_and_finishes_what_is_open(started):
     thread.start()
     assert begun.wait(60)
     started.send_signal(signal.SIGTERM)
-    live_status = set()
+    statuses = set()
     while thread.is_alive():
       try:
-        live_status.add(httpx.get(f"{url}/healthz").status_code)
+        statuses.add(httpx.get(f"{url}/healthz").status_code)
       except httpx.HTTPError:
         break
     thread.join(60)
   assert "event: answer" in events
-  assert 503 in live_status
+  assert 503 in statuses
   _, err = started.communicate(timeout=60)
   assert (started.returncode, err) == (0, "")
 
