@@ -6,10 +6,12 @@ import json
 
 import anyio
 import httpx
+import jax
 import numpy as np
 import pytest
 import soundfile
 from hypothesis import strategies as st
+from jax.experimental.compilation_cache import compilation_cache
 
 import letters
 from fuzz_cases import fuzzed
@@ -58,14 +60,20 @@ FORM = (
 
 @pytest.fixture(scope="module", autouse=True)
 def served():
+  # A case may write nowhere, so what it compiles is not kept either.
+  kept = jax.config.jax_compilation_cache_dir
+  jax.config.update("jax_compilation_cache_dir", None)
+  compilation_cache.reset_cache()
   model, tokenizer = letters.model(), letters.Letters(eos_id=-1)
-  service = Service(lambda: Answerer(model, tokenizer, num_rows=1, context=256))
+  service = Service(lambda: Answerer(model, tokenizer, num_rows=1, context=192))
   post.app = make_app(service, Settings())
   for body, kind in ((json.dumps(CHAT).encode(), JSON), (FORM, MULTIPART)):
     assert post(body, kind).status_code == 200
   yield
   assert service.healthy
   service.stop(1)
+  jax.config.update("jax_compilation_cache_dir", kept)
+  compilation_cache.reset_cache()
 
 
 JSON = ("/v1/chat/completions", "application/json")
