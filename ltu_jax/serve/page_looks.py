@@ -1,0 +1,31 @@
+"""How the page looks: colours, fonts of the system, and some CSS."""
+
+import gradio as gr
+
+CSS = """
+.gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
+.gradio-container h1 { margin-bottom: 0.1em; }
+.ltu-picture { display: block; width: 100%; height: auto; border-radius: 8px;
+  border: 1px solid var(--border-color-primary); }
+.ltu-words, .ltu-error { margin: 0; padding: 2px 4px; font-size: 0.9em;
+  overflow-wrap: anywhere; }
+.ltu-words { color: var(--body-text-color-subdued); }
+.ltu-error { color: #991b1b; background: #fef2f2; border-radius: 6px;
+  border: 1px solid #fca5a5; padding: 8px 10px; }
+.dark .ltu-error { color: #fecaca; background: #450a0a;
+  border-color: #991b1b; }
+#ltu-examples { gap: 6px; }
+#ltu-examples button { flex-grow: 0; white-space: normal; text-align: left;
+  font-weight: 400; }
+"""
+"""For the identities that page.py gives."""
+
+
+def theme() -> gr.themes.Base:
+  """Colours and sizes; no font that would have to be fetched."""
+  return gr.themes.Default(
+    primary_hue=gr.themes.colors.blue,
+    neutral_hue=gr.themes.colors.slate,
+    font=["system-ui", "Segoe UI", "Helvetica", "Arial", "sans-serif"],
+    font_mono=["ui-monospace", "Consolas", "monospace"],
+  )
