@@ -227,7 +227,7 @@ def _wire(
     shown: What shows a dialogue: history, chat, status, question, and the
       buttons to ask, to stop and for a new dialogue.
   """
-  history, question, (ask, stop, new) = shown[0], shown[3], shown[4:]
+  history, chat, _, question, ask, stop, new = shown
 
   async def asked(*values: Any) -> AsyncIterator[tuple]:
     async for state in handlers.ask(service, *values):
@@ -264,7 +264,9 @@ def _wire(
     **_PRIVATE,
   )
   stop.click(stopped, history, shown, cancels=asking, **_PRIVATE)
-  new.click(started, None, shown, cancels=asking, **_PRIVATE)
+  gr.on(
+    [new.click, chat.clear], started, None, shown, cancels=asking, **_PRIVATE
+  )
 
 
 def _updates(state: handlers.Shown) -> tuple:

@@ -158,9 +158,10 @@ def _ending(answer: Answer) -> str:
 
 def _words(text: str) -> str:
   """Text as HTML."""
-  return f'<p class="ltu-words">{html.escape(text)}</p>'
+  return f'<div class="ltu-words">{html.escape(text)}</div>'
 
 
 def _error(text: str) -> str:
   """Text of an error as HTML."""
-  return f'<p class="ltu-error" role="alert">{html.escape(text)}</p>'
+  text = html.escape(text)
+  return f'<div class="ltu-error" role="alert">{text}</div>'

@@ -7,16 +7,20 @@ CSS = """
 .gradio-container h1 { margin-bottom: 0.1em; }
 .ltu-picture { display: block; width: 100%; height: auto; border-radius: 8px;
   border: 1px solid var(--border-color-primary); }
-.ltu-words, .ltu-error { margin: 0; padding: 2px 4px; font-size: 0.9em;
+.ltu-words, .ltu-error { padding: 2px 4px; font-size: 14px; line-height: 1.4;
   overflow-wrap: anywhere; }
 .ltu-words { color: var(--body-text-color-subdued); }
 .ltu-error { color: #991b1b; background: #fef2f2; border-radius: 6px;
   border: 1px solid #fca5a5; padding: 8px 10px; }
 .dark .ltu-error { color: #fecaca; background: #450a0a;
   border-color: #991b1b; }
-#ltu-examples { gap: 6px; }
-#ltu-examples button { flex-grow: 0; white-space: normal; text-align: left;
-  font-weight: 400; }
+#ltu-note, #ltu-picture, #ltu-status { padding: 0; min-height: 0; }
+#ltu-status { min-height: 24px; }
+#ltu-examples { gap: 6px; flex-wrap: wrap; justify-content: flex-start; }
+#ltu-examples button { flex: 0 1 auto !important; width: auto !important;
+  max-width: 100%; white-space: normal; text-align: left; font-weight: 400; }
+#ltu-buttons button { font-size: 15px; padding: 6px 10px; }
+#ltu-chat .message { overflow-wrap: anywhere; }
 """
 """For the identities that page.py gives."""
 
