@@ -28,7 +28,10 @@ which allows the folder of uploaded files only."""
 _JOIN = "/gradio_api/queue/join"
 """Where the page says which function is to run, and on what."""
 
-_WRITE = {_JOIN, "/gradio_api/upload", "/gradio_api/cancel"}
+_WRITE = {
+  _JOIN,
+  *(f"/gradio_api/{name}" for name in ("upload", "cancel", "reset")),
+}
 """What may be written to."""
 
 _MOST_BYTES = 1 << 20

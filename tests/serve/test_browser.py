@@ -1,5 +1,6 @@
 """The page in a real browser, as its users see it."""
 
+import functools
 import io
 import os
 import shutil
@@ -12,6 +13,7 @@ import soundfile
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service as Driver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from ltu_jax import sampling
 from ltu_jax.answers.answerer import Question
@@ -25,8 +27,9 @@ FLAGS = (
   *("--disable-component-update", "--window-size=1280,900"),
 )
 
-HARMLESS = ("Method not implemented.",)
-"""Gradio's own audio player says so of what it does not have."""
+HARMLESS = ("Method not implemented.", "BodyStreamBuffer was aborted")
+"""Gradio's own words: its audio player lacks something that it asks for; a page
+that is left in the middle of an answer no longer reads it."""
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +134,11 @@ def ended(tab):
   return wait(lambda: "tokens in" in text(tab, "#ltu-status"))
 
 
+@functools.cache
+def other_answerer():
+  return page_server.answerer()
+
+
 def alone(clip, question, tokens, before=()):
   """What the model says when it is asked without a page."""
   config = sampling.SamplingConfig(
@@ -139,9 +147,7 @@ def alone(clip, question, tokens, before=()):
     max_new_tokens=tokens,
   )
   pcm = hear(clip, "clip").clip
-  *_, last = page_server.answerer().stream(
-    Question(question, pcm, before, config)
-  )
+  *_, last = other_answerer().stream(Question(question, pcm, before, config))
   return last.answer.text
 
 
@@ -150,12 +156,12 @@ def test_a_clip_is_shown_and_a_dialogue_about_it_grows(tab, clips):
   upload(tab, clip)
   assert text(tab, "#ltu-note") == (
     "noise.wav: 11.00 s. The first of 2 channels is heard. Resampled from"
-    " 44100 Hz to 16000 Hz. Only the first 10.24 s are heard."
+    " 44100 Hz to 9600 Hz. Only the first 10.24 s are heard."
   )
   picture = wait(lambda: one(tab, "#ltu-picture img"))
   wait(lambda: picture.get_property("naturalWidth") == 864)
   assert picture.is_displayed() and picture.rect["width"] > 400
-  longest_answer(tab, 160)
+  longest_answer(tab, 96)
   # Every state that the page ever shows, not only those that a poll meets.
   tab.execute_script(
     "window.seen = []; new MutationObserver(() => { const last ="
@@ -167,7 +173,7 @@ def test_a_clip_is_shown_and_a_dialogue_about_it_grows(tab, clips):
   )
   ask(tab, "What can be heard?")
   ended(tab)
-  first = alone(clip, "What can be heard?", 160)
+  first = alone(clip, "What can be heard?", 96)
   wait(lambda: messages(tab, "bot") == [first])
   seen = [s for s in tab.execute_script("return window.seen") if s != "…"]
   assert len({len(s) for s in seen}) > 2
@@ -178,8 +184,8 @@ def test_a_clip_is_shown_and_a_dialogue_about_it_grows(tab, clips):
   ask(tab, "And then?")
   wait(lambda: len(messages(tab, "bot")) == 2)
   ended(tab)
-  second = alone(clip, "And then?", 160, (("What can be heard?", first),))
-  assert second != alone(clip, "And then?", 160)
+  second = alone(clip, "And then?", 96, (("What can be heard?", first),))
+  assert second != alone(clip, "And then?", 96)
   wait(lambda: messages(tab, "bot") == [first, second])
   assert messages(tab, "user") == ["What can be heard?", "And then?"]
 
@@ -188,7 +194,7 @@ def test_a_clip_is_shown_and_a_dialogue_about_it_grows(tab, clips):
   assert text(tab, "#ltu-note") == "tone.wav: 1.00 s."
   ask(tab, "And then?")
   ended(tab)
-  want = alone(clips / "tone.wav", "And then?", 160)
+  want = alone(clips / "tone.wav", "And then?", 96)
   wait(lambda: messages(tab, "bot") == [want])
   one(tab, "#ltu-new").click()
   wait(lambda: messages(tab, "bot") == [] and not text(tab, "#ltu-status"))
@@ -212,7 +218,7 @@ def test_mistakes_are_said_in_words(tab, clips, tmp_path):
   )
   assert one(tab, "#ltu-picture img") is None
   upload(tab, clips / "tone.wav")
-  one(tab, "#ltu-question textarea").clear()
+  one(tab, "#ltu-question textarea").send_keys(Keys.BACKSPACE * len("What?"))
   one(tab, "#ltu-ask").click()
   wait(lambda: "The question is empty" in text(tab, "#ltu-status"))
 
@@ -264,7 +270,7 @@ def test_a_file_that_is_too_large_is_said(browser, address, tmp_path):
   box = wait(lambda: one(browser, "#ltu-audio input[type=file]"))
   large = tmp_path / "large.wav"
   file = io.BytesIO()
-  soundfile.write(file, np.zeros(1_500_000), 16000, format="WAV")
+  soundfile.write(file, np.zeros(1_500_000), 9600, format="WAV")
   large.write_bytes(file.getvalue())
   assert os.path.getsize(large) > 2_000_000
   box.send_keys(str(large))
