@@ -41,7 +41,9 @@ def main() -> None:
   source.add_argument("--workdir")
   source.add_argument("--bundle")
   parser.add_argument("--question", default="What can be heard?")
-  parser.add_argument("--follow_up", default="Which sound comes first?")
+  parser.add_argument(
+    "--follow_up", default="Describe the audio in one sentence."
+  )
   parser.add_argument("--out", type=pathlib.Path, default=_HERE)
   parser.add_argument("clip", type=pathlib.Path)
   args = parser.parse_args()

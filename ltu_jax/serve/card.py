@@ -9,9 +9,9 @@ _NO_CARD = "Nothing is known about this model: its folder has no README.md."
 
 EXAMPLES = (
   "What can be heard?",
-  "How many different sounds are there?",
-  "Which sound comes first?",
-  "Where could this have been recorded?",
+  "Describe the audio in one sentence.",
+  "Tell the order of the sound events.",
+  "What could be happening here?",
 )
 """Questions of the page; of the kinds that OpenAQA has."""
 

@@ -126,9 +126,9 @@ def _dialogue(
   chat = gr.Chatbot(
     label="Dialogue about this clip",
     elem_id="ltu-chat",
-    height=340,
+    height=320,
     render_markdown=False,
-    buttons=["copy"],
+    buttons=[],
     feedback_options=None,
     placeholder="Ask about the sound on this page.",
   )
@@ -149,7 +149,7 @@ def _dialogue(
       interactive=False,
       elem_id="ltu-stop",
     )
-    new = gr.Button("New dialogue", min_width=130, elem_id="ltu-new")
+    new = gr.Button("New dialogue", min_width=90, elem_id="ltu-new")
   with gr.Row(elem_id="ltu-examples"):
     for text in examples:
       button = gr.Button(text, size="sm", min_width=0, scale=0)

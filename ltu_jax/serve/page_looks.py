@@ -9,17 +9,21 @@ CSS = """
   border: 1px solid var(--border-color-primary); }
 .ltu-words, .ltu-error { padding: 2px 4px; font-size: 14px; line-height: 1.4;
   overflow-wrap: anywhere; }
-.ltu-words { color: var(--body-text-color-subdued); }
+.ltu-words { color: var(--neutral-600); }
+.dark .ltu-words { color: var(--neutral-300); }
 .ltu-error { color: #991b1b; background: #fef2f2; border-radius: 6px;
   border: 1px solid #fca5a5; padding: 8px 10px; }
 .dark .ltu-error { color: #fecaca; background: #450a0a;
   border-color: #991b1b; }
-#ltu-note, #ltu-picture, #ltu-status { padding: 0; min-height: 0; }
+#ltu-note, #ltu-picture, #ltu-status,
+#ltu-note > div, #ltu-picture > div, #ltu-status > div { padding: 0 !important;
+  margin: 0 !important; min-height: 0; }
 #ltu-status { min-height: 24px; }
 #ltu-examples { gap: 6px; flex-wrap: wrap; justify-content: flex-start; }
 #ltu-examples button { flex: 0 1 auto !important; width: auto !important;
   max-width: 100%; white-space: normal; text-align: left; font-weight: 400; }
-#ltu-buttons button { font-size: 15px; padding: 6px 10px; }
+#ltu-buttons { gap: 8px; }
+#ltu-buttons button { font-size: 14px; padding: 6px 4px; }
 #ltu-chat .message { overflow-wrap: anywhere; }
 """
 """For the identities that page.py gives."""

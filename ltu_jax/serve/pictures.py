@@ -20,13 +20,13 @@ from ltu_jax.serve.heard import HEARD_SECONDS, Heard
 _FRAME, _SHIFT = 400, 160
 """Samples of a frame (25 ms) and from one to the next (10 ms)."""
 
-_WIDTH, _HEIGHT, _DPI = 7.2, 4.0, 120
+_WIDTH, _HEIGHT, _DPI = 6.4, 3.8, 135
 """Inches, and pixels of one: sharp at twice the width of a column."""
 
 _COLUMNS = 1600
 """Most pieces of a waveform that are drawn; more than there are pixels."""
 
-_STYLE = {"font.size": 9, "axes.linewidth": 0.6, "figure.facecolor": "white"}
+_STYLE = {"font.size": 10, "axes.linewidth": 0.6, "figure.facecolor": "white"}
 
 # Matplotlib's fonts are not for two threads at once.
 _lock = threading.Lock()

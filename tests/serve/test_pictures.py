@@ -93,5 +93,5 @@ def test_the_picture_is_small_and_not_empty():
   heard = hear(wav(11), '"<b>.wav')
   file = pictures.png(heard)
   assert len(file) < 400_000
-  assert image.imread(io.BytesIO(file)).shape == (480, 864, 4)
+  assert image.imread(io.BytesIO(file)).shape == (513, 864, 4)
   assert 'of &quot;&lt;b&gt;.wav"' in pictures.image_tag(heard)
