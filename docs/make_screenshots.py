@@ -9,6 +9,7 @@ page_narrow.png beside itself.
 
 import argparse
 import contextlib
+import io
 import pathlib
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -152,7 +154,8 @@ def _save(browser, file: pathlib.Path) -> None:
     "document.activeElement.blur(); window.scrollTo(0, 0);"
   )
   time.sleep(1)
-  browser.save_screenshot(str(file))
+  image = Image.open(io.BytesIO(browser.get_screenshot_as_png()))
+  image.quantize(256).save(file, optimize=True)
   print(file, file.stat().st_size)
 
 

@@ -24,6 +24,7 @@ CSS = """
   max-width: 100%; white-space: normal; text-align: left; font-weight: 400; }
 #ltu-buttons { gap: 8px; }
 #ltu-buttons button { font-size: 14px; padding: 6px 4px; }
+#ltu-buttons #ltu-new { flex-grow: 1.5; white-space: nowrap; }
 #ltu-chat .message { overflow-wrap: anywhere; }
 """
 """For the identities that page.py gives."""
