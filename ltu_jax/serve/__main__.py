@@ -77,7 +77,10 @@ def _serve(args: argparse.Namespace) -> None:
     page = functools.partial(_mount_page, args, service) if args.page else None
     app = make_app(service, settings, page)
     server.warm_up(service)
-    server.run(app, service, taken, args.stop_seconds)
+    try:
+      server.run(app, service, taken, args.stop_seconds)
+    except server.AddressError as error:
+      raise ServeError(str(error)) from error
 
 
 def _service(args: argparse.Namespace):

@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import (
   BaseModel,
   ConfigDict,
+  Discriminator,
   Field,
+  Tag,
   field_validator,
   model_validator,
 )
@@ -67,7 +69,10 @@ class Message(BaseModel):
   """A message; only users send sounds."""
 
   role: Literal["system", "developer", "user", "assistant"]
-  content: Text | list[Part]
+  content: Annotated[
+    Annotated[Text, Tag("string")] | Annotated[list[Part], Tag("parts")],
+    Discriminator(lambda v: "parts" if isinstance(v, list) else "string"),
+  ]
 
   @field_validator("content", mode="before")
   @classmethod
@@ -100,8 +105,8 @@ class ChatRequest(BaseModel):
   top_p: float | None = None
   top_k: int | None = None
   repetition_penalty: float | None = None
-  max_tokens: int | None = None
-  max_completion_tokens: int | None = None
+  max_tokens: int | None = Field(None, ge=1, le=1_000_000)
+  max_completion_tokens: int | None = Field(None, ge=1, le=1_000_000)
   seed: int | None = None
   n: int | None = None
   stop: StopText | Annotated[list[StopText], Field(max_length=8)] | None = None

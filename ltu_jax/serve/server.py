@@ -43,7 +43,6 @@ def bind(host: str, port: int) -> socket.socket:
     # An address stays in use for a minute after its last connection.
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     taken.bind(address)
-    taken.listen(1024)
   except OSError as error:
     raise AddressError(
       f"{host}:{port} cannot be used: {error.strerror}; choose others with"
@@ -83,6 +82,9 @@ def run(
     service: What answers.
     taken: Of `bind`.
     stop_seconds: How long open answers may take after the signal.
+
+  Raises:
+    AddressError: The address was taken after `bind`.
   """
   config = uvicorn.Config(
     app,
@@ -109,7 +111,10 @@ def run(
 
   for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, on_signal)
-  server.run(sockets=[taken])
+  try:
+    server.run(sockets=[taken])
+  except OSError as error:  # another has begun to listen in the meantime
+    raise AddressError(f"{url(taken)} cannot be used: {error}") from error
 
 
 class _Server(uvicorn.Server):
