@@ -167,37 +167,37 @@ def _settings() -> list[gr.components.Component]:
       gr.Number(
         default.temperature,
         label="Temperature",
-        info="0: the most likely answer",
+        info="0: the most likely",
         step=0.1,
-        min_width=140,
+        min_width=170,
       ),
       gr.Number(
         default.top_p,
         label="Top p",
         info="1: all tokens",
         step=0.05,
-        min_width=140,
+        min_width=170,
       ),
       gr.Number(
         default.top_k,
         label="Top k",
         info="0: all tokens",
         precision=0,
-        min_width=140,
+        min_width=170,
       ),
       gr.Number(
         default.repetition_penalty,
         label="Repetition penalty",
         info="1: none",
         step=0.05,
-        min_width=140,
+        min_width=170,
       ),
       gr.Number(
         default.max_new_tokens,
         label="Longest answer",
         info="in tokens",
         precision=0,
-        min_width=140,
+        min_width=170,
         elem_id="ltu-longest",
       ),
       gr.Number(
@@ -205,7 +205,7 @@ def _settings() -> list[gr.components.Component]:
         label="Seed",
         info="of the draws",
         precision=0,
-        min_width=140,
+        min_width=170,
       ),
     ]
 
