@@ -122,7 +122,11 @@ def _service(args: argparse.Namespace):
 
 def _mount_page(args: argparse.Namespace, service, app) -> None:
   """Puts the page at "/"."""
-  raise ServeError("this version has no page: use --no-page.")
+  from ltu_jax.serve import card, page
+
+  text = card.model_card(workdir=args.workdir, bundle=args.bundle)
+  made = page.make_page(service, card=text, examples=card.EXAMPLES)
+  page.mount(app, made, most_bytes=int(args.max_upload_mb * (1 << 20)))
 
 
 def _token(file: str | None) -> str:
@@ -192,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     help="a further name that the Host header may have; may be repeated",
   )
   add("--token_file", help="clients must show its token (or env LTU_TOKEN)")
-  add("--page", action=argparse.BooleanOptionalAction, default=False)
+  add("--page", action=argparse.BooleanOptionalAction, default=True)
   add("--model_name", default="ltu", help="in /v1/models; default: ltu")
   for name, kind, least, most, default, meaning in (
     ("rows", int, 1, 1024, 8, "questions answered at once"),

@@ -1,0 +1,97 @@
+"""A clip's note and picture say what the model hears."""
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+from matplotlib import image
+
+from ltu_jax.audio import fbank
+from ltu_jax.audio.decode import AudioError
+from ltu_jax.serve import pictures
+from ltu_jax.serve.heard import hear
+
+
+def wav(seconds, rate=16000, channels=1, level=0.3):
+  rng = np.random.default_rng(0)
+  samples = level * rng.uniform(-1, 1, (round(seconds * rate), channels))
+  file = io.BytesIO()
+  soundfile.write(file, samples, rate, format="WAV")
+  return file.getvalue()
+
+
+def test_a_plain_clip_is_heard_as_it_is():
+  heard = hear(wav(2), "a.wav")
+  assert heard.note == "a.wav: 2.00 s."
+  assert not heard.cut and len(heard.clip) == 32000
+
+
+def test_the_note_says_what_was_done():
+  heard = hear(wav(11, 44100, 2), "a.wav")
+  assert heard.note == (
+    "a.wav: 11.00 s. The first of 2 channels is heard. Resampled from 44100 Hz"
+    " to 16000 Hz. Only the first 10.24 s are heard."
+  )
+  assert len(heard.clip) == fbank.CLIP_SAMPLES
+
+
+def test_silence_is_named():
+  assert "digital silence" in hear(wav(1, level=0), "a.wav").note
+
+
+@pytest.mark.parametrize(
+  "sound, why",
+  [
+    (b"", "a.wav: the file is empty"),
+    (b"no sound", "a.wav: cannot be decoded"),
+    (wav(0.02), r"a.wav: 20\.0 ms of sound are too short"),
+  ],
+)
+def test_what_cannot_be_heard_is_an_error(sound, why):
+  with pytest.raises(AudioError, match=why):
+    hear(sound, "a.wav")
+
+
+def test_the_banks_are_those_of_the_encoder_without_padding():
+  clip = hear(wav(1), "a.wav").clip
+  banks = pictures.filter_banks(clip)
+  whole = fbank.log_mel(clip[None], np.array([len(clip)]))[0]
+  assert banks.shape == (98, 128)
+  # The same operations, compiled once whole and once in parts.
+  np.testing.assert_allclose(banks, whole[:98], atol=1e-4)
+  padding = (0 - fbank.NORM_MEAN) / fbank.NORM_STD
+  np.testing.assert_allclose(whole[98:], padding, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  "seconds, level, until, frames",
+  [
+    (3, 0.3, 3, 298),
+    (3, 0, 3, 298),
+    (0.03, 0.3, 0.03, 1),
+    (12, 0.3, 12, 1024),
+    (20, 0.3, 12.8, 1024),
+  ],
+)
+def test_axes_are_seconds_and_mel_bins(seconds, level, until, frames):
+  heard = hear(wav(seconds, level=level), "a.wav")
+  wave, mel = pictures.figure(heard).axes
+  assert wave.get_xlim() == mel.get_xlim() == pytest.approx((0, until))
+  assert mel.get_xlabel() == "seconds" and mel.get_ylabel() == "mel bin"
+  assert mel.get_ylim() == (-0.5, 127.5)
+  (banks,) = mel.get_images()
+  assert banks.get_array().shape == (128, frames)
+  # Each frame is drawn around the middle of its 25 ms.
+  left, right, *_ = banks.get_extent()
+  assert (left, right) == pytest.approx((0.0075, 0.0075 + frames / 100))
+  said = [text.get_text() for text in mel.texts]
+  assert said == (["not heard"] if seconds > 10.3 else [])
+
+
+def test_the_picture_is_small_and_not_empty():
+  heard = hear(wav(11), '"<b>.wav')
+  file = pictures.png(heard)
+  assert len(file) < 400_000
+  assert image.imread(io.BytesIO(file)).shape == (513, 864, 4)
+  assert 'of &quot;&lt;b&gt;.wav"' in pictures.image_tag(heard)
