@@ -1,6 +1,8 @@
 """A server under load: what comes back, how fast, and in how much memory.
 
   python -m benchmarks.serve_load --bundle=ltu-bundle --requests=200
+  python -m benchmarks.serve_load --workdir=runs/quickstart \
+    --data_dir=DIR --clips=36  # test clips of openaqa/mini, not made-up ones
 
 Starts `python -m ltu_jax.serve` on a free port. First each of some clips is
 asked about alone, then all requests come at once: none may be lost, and each
@@ -24,6 +26,8 @@ import httpx
 import numpy as np
 import soundfile
 
+from ltu_jax.data.question_source import QuestionSource
+
 _QUESTIONS = (
   "What can be heard?",
   "Where was this recorded?",
@@ -41,6 +45,14 @@ def wav(number: int) -> bytes:
   file = io.BytesIO()
   soundfile.write(file, pcm, 16_000, format="wav", subtype="PCM_16")
   return file.getvalue()
+
+
+def sounds(args: argparse.Namespace) -> list[bytes]:
+  """The files that are sent."""
+  if not args.data_dir:
+    return [wav(number) for number in range(args.clips)]
+  source = QuestionSource.open("openaqa/mini", "test", args.data_dir)
+  return [bytes(source.record(n)["audio"]) for n in range(args.clips)]
 
 
 @contextlib.contextmanager
@@ -97,7 +109,7 @@ async def ask(client, clip: bytes, question: str, tokens: int) -> dict:
 
 async def load(address: str, args: argparse.Namespace, alone: bool) -> list:
   """Asks all pairs one after the other, or all requests at once."""
-  clips = [wav(number) for number in range(args.clips)]
+  clips = sounds(args)
   pairs = [
     (number, question)
     for question in _QUESTIONS
@@ -121,13 +133,18 @@ async def load(address: str, args: argparse.Namespace, alone: bool) -> list:
 def main() -> int:
   """Prints the rows; 1 if an answer is lost or not its clip's."""
   parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-  parser.add_argument("--bundle", required=True)
+  model = parser.add_mutually_exclusive_group(required=True)
+  model.add_argument("--bundle")
+  model.add_argument("--workdir")
+  parser.add_argument("--data_dir", help="where openaqa/mini was built")
   parser.add_argument("--requests", type=int, default=200)
   parser.add_argument("--clips", type=int, default=12)
   parser.add_argument("--tokens", type=int, default=32)
   parser.add_argument("--rows", type=int, default=8)
   args = parser.parse_args()
-  common = (f"--bundle={args.bundle}", f"--rows={args.rows}", "--seconds=3600")
+  name = "bundle" if args.bundle else "workdir"
+  model = f"--{name}={args.bundle or args.workdir}"
+  common = (model, f"--rows={args.rows}", "--seconds=3600")
   with server(*common, f"--waiting={args.requests}") as (process, address):
     alone = asyncio.run(load(address, args, alone=True))
     asyncio.run(load(address, args, alone=False))  # compiles what is left
