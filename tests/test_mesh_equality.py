@@ -75,12 +75,13 @@ def on_one_device():
 @pytest.mark.parametrize(
   "shape, micro_batches",
   [
+    # The larger ones cut along the same axes.
     ({"data": 2}, 1),
-    ({"fsdp": 2}, 1),
-    ({"tensor": 2}, 1),
-    ({"tensor": 4}, 1),
+    pytest.param({"fsdp": 2}, 1, marks=pytest.mark.slow),
+    pytest.param({"tensor": 2}, 1, marks=pytest.mark.slow),
+    pytest.param({"tensor": 4}, 1, marks=pytest.mark.slow),
     ({"data": 2, "fsdp": 2}, 3),
-    ({"data": 8}, 1),
+    pytest.param({"data": 8}, 1, marks=pytest.mark.slow),
     ({"fsdp": 8}, 1),
     ({"fsdp": 2, "tensor": 4}, 1),
     ({"data": 2, "fsdp": 2, "tensor": 2}, 1),
@@ -108,8 +109,8 @@ def test_logits_loss_and_every_gradient(shape, micro_batches):
 @pytest.mark.parametrize(
   "shape, micro_batches",
   [
-    ({"tensor": 2}, 2),
-    ({"fsdp": 4}, 1),
+    pytest.param({"tensor": 2}, 2, marks=pytest.mark.slow),
+    pytest.param({"fsdp": 4}, 1, marks=pytest.mark.slow),
     ({"data": 2, "fsdp": 2, "tensor": 2}, 1),
   ],
   ids=ids,

@@ -213,6 +213,7 @@ def test_what_is_kept(tmp_path):
   assert steps(tmp_path, 4) == [4, STEPS]
 
 
+@pytest.mark.slow
 def test_too_many_updates_in_a_row_that_are_not_finite_stop_the_run(
   tmp_path, capfd
 ):

@@ -71,11 +71,10 @@ def test_rows_that_no_batch_has():
 @pytest.mark.parametrize(
   "module, stages",
   [
-    # One is enough to see that stages run; all together take minutes.
     pytest.param(stage1, [1], marks=pytest.mark.slow),
     pytest.param(stage2, [2], marks=pytest.mark.slow),
     pytest.param(stage3, [3], marks=pytest.mark.slow),
-    (stage4, [4]),
+    pytest.param(stage4, [4], marks=pytest.mark.slow),
     pytest.param(curriculum, [1, 2, 3, 4], marks=pytest.mark.slow),
   ],
   ids=lambda x: getattr(x, "__name__", ""),
@@ -123,6 +122,7 @@ def test_a_base_of_integers_cannot_be_trained(tmp_path):
   assert not (tmp_path / "config.json").exists()
 
 
+@pytest.mark.slow
 def test_the_command_needs_no_tensorflow(tmp_path):
   argv = [
     "main",

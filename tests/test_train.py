@@ -108,6 +108,7 @@ def test_stages_train_only_their_part(whole, sounds):
       saved.load_trainable(other)
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_gives_the_same_bits(
   whole, sounds, tmp_path, monkeypatch, capsys
 ):

@@ -96,6 +96,7 @@ def test_row_without_samples_has_no_audio():
   np.testing.assert_allclose(silent, silent[0], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_padding_rows_change_nothing():
   """Rows of clips that cannot be read, among others and alone."""
   graphdef, trainable, frozen = parts()

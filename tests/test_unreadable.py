@@ -159,6 +159,7 @@ def seen(monkeypatch):
   return batches
 
 
+@pytest.mark.slow
 def test_a_run_skips_a_damaged_clip_and_says_so(sounds, tmp_path, capsys, seen):
   config = damaged(sounds, tmp_path, [4])
   config.stages = stages(config, "stage1", "stage2")

@@ -187,7 +187,12 @@ def test_few_compilations(model):
 
 
 @pytest.mark.parametrize(
-  "shape", [{"data": 2, "fsdp": 2, "tensor": 2}, {"tensor": 2}], ids=str
+  "shape",
+  [
+    pytest.param({"data": 2, "fsdp": 2, "tensor": 2}, marks=pytest.mark.slow),
+    {"tensor": 2},
+  ],
+  ids=str,
 )
 def test_on_a_mesh_as_on_one_device(model, shape):
   model = golden_data.model("forward_a")

@@ -21,6 +21,7 @@ def command(bundle, tokens=8, context=512):
   ]
 
 
+@pytest.mark.slow
 def test_through_a_pipe(tmp_path, tiny_bundle, tiny_model, noise):
   pcm = noise(tmp_path / "a b.wav")
   typed = [

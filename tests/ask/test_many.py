@@ -101,6 +101,7 @@ def test_a_table_into_a_file_and_again(tmp_path, asked, direct, noise, lines):
   assert status == 2 and "answers to other questions (item 1" in err
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(tmp_path, asked, lines, tiny_bundle):
   count = 150
   rows = [{"audio": None, "question": f"What is {n}?"} for n in range(count)]
@@ -223,6 +224,7 @@ def test_a_stop_string(asked, direct):
   assert status == 0 and out.strip() == whole[: whole.index(stop)].strip()
 
 
+@pytest.mark.slow
 def test_beams(tmp_path, asked, noise, tiny_model):
   noise(tmp_path / "a.wav")
   model, tokenizer = tiny_model

@@ -39,7 +39,7 @@ def main() -> int:
   return int(any(story.lost for story in told))
 
 
-def play_all(seeds, scratch, jobs=2, say=print):
+def play_all(seeds, scratch, jobs=2, say=print, most=3):
   """Plays stories, some at a time; returns what is told of each."""
   from tests.chaos import data, story
 
@@ -55,7 +55,7 @@ def play_all(seeds, scratch, jobs=2, say=print):
   told = []
   with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
     played = [
-      pool.submit(story.play, seed, goal(seed), scratch, cache)
+      pool.submit(story.play, seed, goal(seed), scratch, cache, most)
       for seed in seeds
     ]
     for future in concurrent.futures.as_completed(played):

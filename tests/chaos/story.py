@@ -53,8 +53,8 @@ def undisturbed(folder, cache, data=None):
   return Undisturbed(data, results.weights(folder), results.metrics(folder))
 
 
-def choose(seed):
-  """The faults of a story: each of a start may have one after it.
+def choose(seed, most=3):
+  """The faults of a story: `most` starts; each fault may have one after it.
 
   The first goes through all kinds in turn, so that a few stories have all.
   """
@@ -62,7 +62,7 @@ def choose(seed):
   every = (*faults.STARTS, *faults.BETWEEN)
   first = every[seed % len(every)]
   plan = []
-  for turn in range(rng.randint(1, 3)):
+  for turn in range(rng.randint(1, most)):
     start = rng.choice(faults.STARTS[:6])
     between = rng.choice(faults.BETWEEN) if rng.random() < 0.4 else None
     if turn == 0 and first in faults.STARTS:
@@ -73,9 +73,9 @@ def choose(seed):
   return plan
 
 
-def play(seed, goal, scratch, cache):
+def play(seed, goal, scratch, cache, most=3):
   """Plays one story; never raises for what the run did wrong."""
-  rng, plan = random.Random(seed + 10**6), choose(seed)
+  rng, plan = random.Random(seed + 10**6), choose(seed, most)
   names = [f.__name__ for pair in plan for f in pair if f]
   told = Told(seed, names)
   disk = Disk(scratch / f"story{seed}")

@@ -9,15 +9,16 @@ from tests.chaos.story import choose
 
 def test_a_few_stories_have_every_fault():
   names = {
-    f.__name__ for seed in range(20) for p in choose(seed) for f in p if f
+    f.__name__ for seed in range(20) for p in choose(seed, 1) for f in p if f
   }
   assert names == {f.__name__ for f in (*faults.STARTS, *faults.BETWEEN)}
 
 
 @pytest.mark.slow
 def test_nothing_is_lost(tmp_path):
-  # One at a time: another slow test runs beside it.
-  told = play_all(range(20), tmp_path, jobs=1)
+  # One at a time: another slow test runs beside it. The command's stories
+  # have up to three broken starts in a row.
+  told = play_all(range(20), tmp_path, jobs=1, most=1)
   print(table(told))
   assert len(told) == 20
   assert not [story for story in told if story.lost]

@@ -48,7 +48,9 @@ def here(tmp_path_factory, folder):
   return made_up.build(folder, out, {"num_shards": 3})
 
 
-@pytest.mark.parametrize("num_processes", [1, 2])
+@pytest.mark.parametrize(
+  "num_processes", [1, pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_built_from_a_bucket_into_a_bucket(
   folder, here, tmp_path, num_processes
 ):

@@ -50,6 +50,7 @@ def started(bundle):
   process.communicate()
 
 
+@pytest.mark.slow
 def test_serves_until_a_signal_and_finishes_what_is_open(started):
   line = started.stdout.readline()
   assert line.startswith("serve: ready at http://127.0.0.1:"), (
