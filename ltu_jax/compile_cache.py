@@ -1,14 +1,30 @@
 """Keeps compiled programs on disk, so that the next start is a quick one."""
 
+import argparse
 import os
 import pathlib
 import tempfile
+from collections.abc import Callable
 
 
 def default_folder() -> pathlib.Path:
   """~/.cache/ltu_jax/compiled, or where XDG_CACHE_HOME says."""
   cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
   return pathlib.Path(cache).expanduser() / "ltu_jax" / "compiled"
+
+
+def add_flag(add: Callable[..., argparse.Action]) -> None:
+  """Adds --compile_cache, whose value `enable` takes.
+
+  Args:
+    add: The method `add_argument` of a parser or of a group.
+  """
+  add(
+    "--compile_cache",
+    metavar="DIR",
+    help="where compiled programs are kept for the next start, or none; "
+    "default: ~/.cache/ltu_jax/compiled",
+  )
 
 
 def enable(folder: str | None = None) -> str:

@@ -9,6 +9,7 @@ python -m ltu_jax.ask --bundle=ltu-bundle --chat clip.wav
 import argparse
 from collections.abc import Sequence
 
+from ltu_jax import compile_cache
 from ltu_jax.answers.windows import MOST_OVERLAP
 from ltu_jax.ask.errors import AskError
 
@@ -133,12 +134,7 @@ def _add_model(made: argparse.ArgumentParser) -> None:
     help="tokens of sound, question and answer together; default: as many as "
     "are needed, with --input and --chat 1024",
   )
-  add(
-    "--compile_cache",
-    metavar="DIR",
-    help="where compiled programs are kept for the next start, or none; "
-    "default: ~/.cache/ltu_jax/compiled",
-  )
+  compile_cache.add_flag(add)
 
 
 def _add_tables(made: argparse.ArgumentParser) -> None:

@@ -16,6 +16,8 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+from ltu_jax import compile_cache
+
 _EXTRA = ("fastapi", "uvicorn", "prometheus_client", "python_multipart")
 
 
@@ -91,10 +93,12 @@ def _service(args: argparse.Namespace):
   from ltu_jax.checkpoint import CheckpointError
   from ltu_jax.config import ConfigError
   from ltu_jax.convert.tensors import ConversionError
+  from ltu_jax.serve import server
   from ltu_jax.serve.service import Service
   from ltu_jax.sharding import ShardingError
 
-  # The place to keep compiled programs (compile_cache.enable).
+  if why := compile_cache.enable(args.compile_cache):
+    server.warn(why)
   try:
     mesh = answering_mesh(args.mesh)
     trained = load_model(
@@ -181,6 +185,7 @@ def _parser() -> argparse.ArgumentParser:
   add("--mesh", default="", help="such as tensor=2,fsdp=4; default: 1 device")
   add("--dtype", default="", choices=("", "bfloat16", "float32"))
   add("--base_dtype", default="", choices=("", "int8", "int4"))
+  compile_cache.add_flag(add)
   add("--host", default="127.0.0.1", help="default: %(default)s")
   add(
     "--port",

@@ -80,7 +80,8 @@ def mount(
     most_bytes: Larger files are refused.
 
   Returns:
-    The application.
+    The application; its `state.end_streams` ends, on the server's loop, what
+    pages keep open for as long as they are there.
   """
   app = gr.mount_gradio_app(
     app,
@@ -100,7 +101,9 @@ def mount(
   )
   # Without it a mounted page takes any file of the server for an uploaded one.
   page.has_launched = True
-  app.routes[-1].app.add_middleware(PageGuard, folder=gradio_env.FOLDER)
+  mounted = app.routes[-1].app
+  mounted.add_middleware(PageGuard, folder=gradio_env.FOLDER)
+  app.state.end_streams = mounted.stop_event.set
   return app
 
 

@@ -78,7 +78,8 @@ def run(
   once.
 
   Args:
-    app: The app.
+    app: The app; `app.state.end_streams`, if there is one, is called when the
+      open answers have ended: it ends streams that never end by themselves.
     service: What answers.
     taken: Of `bind`.
     stop_seconds: How long open answers may take after the signal.
@@ -86,17 +87,7 @@ def run(
   Raises:
     AddressError: The address was taken after `bind`.
   """
-  config = uvicorn.Config(
-    app,
-    http="h11",
-    log_level="warning",
-    access_log=False,
-    server_header=False,
-    proxy_headers=False,
-    limit_concurrency=_CONNECTIONS,
-    timeout_graceful_shutdown=5,
-  )
-  server = _Server(config, url(taken))
+  server = Server(app, url(taken))
   stopping = threading.Event()
 
   def stop() -> None:
@@ -117,17 +108,39 @@ def run(
     raise AddressError(f"{url(taken)} cannot be used: {error}") from error
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
   """Uvicorn's server, which says when it answers and leaves signals alone."""
 
-  def __init__(self, config: uvicorn.Config, address: str):
+  def __init__(self, app: FastAPI, address: str):
+    """Serves nothing yet.
+
+    Args:
+      app: The app, as `run` takes it.
+      address: What is said to be the address.
+    """
+    config = uvicorn.Config(
+      app,
+      http="h11",
+      log_level="warning",
+      access_log=False,
+      server_header=False,
+      proxy_headers=False,
+      limit_concurrency=_CONNECTIONS,
+      timeout_graceful_shutdown=5,
+    )
     super().__init__(config)
-    self._address = address
+    self._address, self._state = address, app.state
 
   async def startup(self, sockets: list[socket.socket] | None = None) -> None:
     """Begins to answer."""
     await super().startup(sockets=sockets)
     print(f"serve: ready at {self._address}", flush=True)
+
+  async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+    """Takes no more connections, and waits for those that are open."""
+    if end_streams := getattr(self._state, "end_streams", None):
+      end_streams()
+    await super().shutdown(sockets=sockets)
 
   @contextlib.contextmanager
   def capture_signals(self) -> Iterator[None]:

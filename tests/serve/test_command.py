@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -35,8 +36,15 @@ def fails(capsys, *argv):
 
 
 @pytest.fixture
-def started(bundle):
+def kept():
+  """A folder of compiled programs that only this command uses."""
+  return pathlib.Path(os.environ["JAX_COMPILATION_CACHE_DIR"], "serve")
+
+
+@pytest.fixture
+def started(bundle, kept):
   flags = ("--port=0", "--no-page", "--context=2048", "--rows=2")
+  flags += (f"--compile_cache={kept}",)
   process = subprocess.Popen(
     [sys.executable, "-m", "ltu_jax.serve", f"--bundle={bundle}", *flags],
     cwd=process_run.ROOT,
@@ -51,7 +59,7 @@ def started(bundle):
 
 
 @pytest.mark.slow
-def test_serves_until_a_signal_and_finishes_what_is_open(started):
+def test_serves_until_a_signal_and_finishes_what_is_open(started, kept):
   line = started.stdout.readline()
   assert line.startswith("serve: ready at http://127.0.0.1:"), (
     started.communicate(timeout=10)
@@ -83,6 +91,7 @@ def test_serves_until_a_signal_and_finishes_what_is_open(started):
         break
     thread.join(60)
   assert "event: answer" in events
+  assert list(kept.iterdir())
   assert 503 in statuses
   _, err = started.communicate(timeout=60)
   assert (started.returncode, err) == (0, "")
@@ -98,6 +107,16 @@ def test_an_address_in_use(capsys, bundle):
 def test_no_bundle(capsys, tmp_path):
   err = fails(capsys, f"--bundle={tmp_path}", "--port=0")
   assert "there is no bundle in this folder" in err
+
+
+def test_where_compiled_programs_cannot_be_kept(capsys, tmp_path):
+  file = tmp_path / "file"
+  file.touch()
+  flags = (f"--bundle={tmp_path}", "--port=0", "--no-page")
+  assert command.main((*flags, f"--compile_cache={file}")) == 2
+  warning, error = capsys.readouterr().err.splitlines()
+  assert warning.startswith(f"serve: warning: {file}: compiled programs cannot")
+  assert "there is no bundle in this folder" in error
 
 
 def test_the_extra_is_missing(capsys, monkeypatch, tmp_path):

@@ -5,16 +5,20 @@ import dataclasses
 import itertools
 import os
 import stat
+import threading
+import time
 
+import httpx
 import page_server
 import pytest
 import soundfile
 from fastapi.testclient import TestClient
 from test_pictures import wav
 
+import live
 from ltu_jax import sampling
 from ltu_jax.answers.answerer import Question
-from ltu_jax.serve import gradio_env, page, page_handlers
+from ltu_jax.serve import gradio_env, page, page_handlers, server
 from ltu_jax.serve.heard import hear
 
 SETTINGS = (*dataclasses.astuple(sampling.PUBLISHED)[:4], 24, 0)
@@ -241,6 +245,26 @@ def test_files_of_the_server_are_not_given(client):
 
 def test_a_file_that_is_too_large_is_refused(client):
   assert upload(client, "a.wav", wav(5)).status_code == 413
+
+
+def test_open_pages_do_not_hold_up_the_end(service):
+  app = page_server.app(service)
+  with server.bind("127.0.0.1", 0) as taken:
+    running = server.Server(app, server.url(taken))
+    thread = threading.Thread(target=running.run, args=([taken],))
+    thread.start()
+    live.wait_for(lambda: running.started)
+    # What a page keeps open as long as it is there.
+    kept = f"{server.url(taken)}/gradio_api/heartbeat/abcdef"
+    with httpx.stream("GET", kept, timeout=30) as stream:
+      lines = stream.iter_lines()
+      assert next(lines) == "data: ALIVE"
+      running.should_exit = True
+      began = time.monotonic()
+      assert list(lines) == [""]
+    thread.join(30)
+  # After 5 s they would have been cut, with a traceback.
+  assert time.monotonic() - began < 4
 
 
 def test_nothing_is_fetched_from_elsewhere(client):
