@@ -30,11 +30,13 @@ def test_all_kinds_say_the_same_and_are_timed(capsys):
     ]
   )
   out = capsys.readouterr().out
-  assert len(re.findall(r"100\.0 % of 16 tokens equal", out)) == 3
+  assert len(re.findall(r"100\.0 % of 16 tokens equal", out)) >= 3
   kinds = re.findall(
-    r"^\| 2 \| ([a-z ]+) \| [\d.e-]+ \| [\d.e+]+ \|", out, re.M
+    r"^\| 2 \| ([a-z ]+)[, \d]* \| [\d.e-]+ \| [\d.e+]+ \|", out, re.M
   )
-  assert kinds == ["engine", "generate", "transformers", "with a clip"]
+  assert [*dict.fromkeys(kinds)] == [
+    *("engine", "generate", "transformers", "with a clip")
+  ]
   assert re.search(
     r"^16 answers of 1 to 8 tokens, 2 at a time: rows", out, re.M
   )
