@@ -187,9 +187,16 @@ def test_a_clip_is_shown_and_a_dialogue_about_it_grows(tab, clips):
   wait(lambda: len(messages(tab, "bot")) == 2)
   ended(tab)
   second = alone(clip, "And then?", 96, (("What can be heard?", first),))
-  assert second != alone(clip, "And then?", 96)
   wait(lambda: messages(tab, "bot") == [first, second])
-  assert messages(tab, "user") == ["What can be heard?", "And then?"]
+  one(tab, "#ltu-follow-up input").click()
+  ask(tab, "And then?")
+  wait(lambda: len(messages(tab, "bot")) == 3)
+  ended(tab)
+  single = alone(clip, "And then?", 96)
+  assert second != single
+  wait(lambda: messages(tab, "bot") == [first, second, single])
+  asked = ["What can be heard?", "And then?", "And then?"]
+  assert messages(tab, "user") == asked
 
   upload(tab, clips / "tone.wav")
   wait(lambda: messages(tab, "bot") == [])
@@ -262,7 +269,13 @@ def test_a_narrow_page_has_no_sideways_scroll(tab, clips):
     wait(lambda: tab.execute_script("return window.innerWidth") == 390)
     wide = tab.execute_script("return document.documentElement.scrollWidth")
     assert wide <= 390
-    for css in ("#ltu-audio", "#ltu-picture img", "#ltu-chat", "#ltu-ask"):
+    for css in (
+      "#ltu-audio",
+      "#ltu-picture img",
+      "#ltu-chat",
+      "#ltu-follow-up",
+      "#ltu-ask",
+    ):
       place = one(tab, css).rect
       assert place["x"] >= 0 and place["x"] + place["width"] <= 390, css
   finally:
