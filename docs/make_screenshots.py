@@ -44,7 +44,9 @@ def main() -> None:
   source.add_argument("--bundle")
   parser.add_argument("--question", default="What can be heard?")
   parser.add_argument(
-    "--follow_up", default="Describe the audio in one sentence."
+    "--alone",
+    default="Describe the audio in one sentence.",
+    help="a second question, which does not follow up the first one",
   )
   parser.add_argument("--out", type=pathlib.Path, default=_HERE)
   parser.add_argument("clip", type=pathlib.Path)
@@ -57,8 +59,9 @@ def main() -> None:
   ):
     _open(browser, address, _WIDE)
     _upload(browser, args.clip)
-    for question in filter(None, (args.question, args.follow_up)):
-      _ask(browser, question)
+    _ask(browser, args.question)
+    _find(browser, "#ltu-follow-up input").click()
+    _ask(browser, args.alone)
     _save(browser, args.out / "page.png")
 
     _open(browser, address, _WIDE)

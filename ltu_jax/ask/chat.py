@@ -17,6 +17,7 @@ from ltu_jax.sampling import SamplingConfig
 
 _HELP = """\
 /clip FILE  hear another clip, in a new dialogue; without FILE: none
+/alone      each question goes alone, as in training; again: they follow up
 /new        a new dialogue about the same clip
 /help       this
 /quit       end, as Ctrl-D does; Ctrl-C stops an answer"""
@@ -49,6 +50,7 @@ class Chat:
     self._question = Question(
       "", clip and clip.pcm, config=config, seed=seed, stop=stop
     )
+    self._alone = False
     self._is_terminal = sys.stdin.isatty()
 
   def run(self) -> int:
@@ -95,6 +97,10 @@ class Chat:
       print(_HELP, flush=True)
     elif command == "/new":
       self._change(before=())
+    elif command == "/alone":
+      self._alone = not self._alone
+      how = "go alone" if self._alone else "follow up"
+      say(f"from now on, questions {how}.")
     elif command == "/clip":
       self._hear(argument)
     else:
@@ -116,7 +122,9 @@ class Chat:
 
   def _ask(self, text: str) -> None:
     """Prints an answer as it comes, and adds it to the dialogue."""
-    question = dataclasses.replace(self._question, text=text)
+    dialogue = self._question.before
+    before = () if self._alone else dialogue
+    question = dataclasses.replace(self._question, text=text, before=before)
     ticket = self._answerer.submit(question)
     with _interrupted() as interrupted:
       answer = self._print(ticket, interrupted)
@@ -125,7 +133,7 @@ class Chat:
     elif answer.ended == "length":
       say("the answer was cut at the limit (--max_new_tokens, --context).")
     if answer.text:
-      self._change(before=(*question.before, (text, answer.text)))
+      self._change(before=(*dialogue, (text, answer.text)))
 
   def _print(self, ticket: int, interrupted: threading.Event) -> Answer:
     """Prints the pieces of an answer until it ends, or is stopped."""

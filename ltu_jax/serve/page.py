@@ -57,12 +57,13 @@ def make_page(
       with gr.Column(scale=5, min_width=320):
         audio, picture, note = _clip()
       with gr.Column(scale=6, min_width=320):
-        chat, status, question, buttons = _dialogue(examples)
+        chat, status, asked, buttons = _dialogue(examples)
         settings = _settings()
     with gr.Accordion("About the model", open=False):
       gr.Markdown(_without_header(card), elem_id="ltu-card")
+    question, follow_up = asked
     shown = [history, chat, status, question, *buttons]
-    inputs = [question, heard, history, *settings]
+    inputs = [question, heard, history, follow_up, *settings]
     _wire(service, audio, [heard, picture, note, audio], inputs, shown)
   page.queue(default_concurrency_limit=None, api_open=False)
   page.state_session_capacity = _SESSIONS
@@ -124,7 +125,9 @@ def _clip() -> tuple[gr.Audio, gr.HTML, gr.HTML]:
 
 def _dialogue(
   examples: Sequence[str],
-) -> tuple[gr.Chatbot, gr.HTML, gr.Textbox, list[gr.Button]]:
+) -> tuple[
+  gr.Chatbot, gr.HTML, tuple[gr.Textbox, gr.Checkbox], list[gr.Button]
+]:
   """The column of the dialogue."""
   chat = gr.Chatbot(
     label="Dialogue about this clip",
@@ -143,6 +146,12 @@ def _dialogue(
     max_lines=4,
     max_length=4000,
   )
+  follow_up = gr.Checkbox(
+    True,
+    label="Follow up (the model reads the dialogue so far)",
+    info="It was trained on single questions.",
+    elem_id="ltu-follow-up",
+  )
   with gr.Row(elem_id="ltu-buttons"):
     ask = gr.Button("Ask", variant="primary", min_width=90, elem_id="ltu-ask")
     stop = gr.Button(
@@ -159,7 +168,7 @@ def _dialogue(
       button.click(
         None, None, question, js=f"() => {json.dumps(text)}", **_PRIVATE
       )
-  return chat, status, question, [ask, stop, new]
+  return chat, status, (question, follow_up), [ask, stop, new]
 
 
 def _settings() -> list[gr.components.Component]:
@@ -226,7 +235,8 @@ def _wire(
     service: Who answers.
     audio: Where a clip comes in.
     clip: What shows it: state, picture, note and `audio`.
-    inputs: Of a question: its text, clip, history and settings.
+    inputs: Of a question: its text, clip, history, whether it follows up, and
+      settings.
     shown: What shows a dialogue: history, chat, status, question, and the
       buttons to ask, to stop and for a new dialogue.
   """

@@ -80,6 +80,7 @@ async def ask(
   text: str,
   heard: Heard | None,
   history: History,
+  follow_up: bool,
   *settings: float | None,
 ) -> AsyncIterator[Shown]:
   """Asks, and shows the answer as it grows.
@@ -91,12 +92,14 @@ async def ask(
     text: The question.
     heard: The clip.
     history: What was said about it before.
+    follow_up: Whether the model reads the history; it was trained without one.
     *settings: The fields of SamplingConfig in their order, then the seed; None
       for one that was left empty.
   """
   before = finished(history)
   try:
-    question = _question(text, heard, before, settings)
+    read = before if follow_up else ()
+    question = _question(text, heard, read, settings)
     yield Shown([*before, (text, "")], _words("Listening …"), "", True)
     said = ""
     async with contextlib.aclosing(service.astream(question)) as pieces:

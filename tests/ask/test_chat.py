@@ -27,6 +27,10 @@ def test_through_a_pipe(tmp_path, tiny_bundle, tiny_model, noise):
   typed = [
     "What is it?",
     "Why?",
+    "/alone",
+    "Why?",
+    "/alone",
+    "Where?",
     "/new",
     "Why?",
     f"/clip {tmp_path}/a b.wav",
@@ -52,9 +56,12 @@ def test_through_a_pipe(tmp_path, tiny_bundle, tiny_model, noise):
     return last.answer.text
 
   first = answer("What is it?")
+  said = [("What is it?", first)]
+  said.append(("Why?", answer("Why?", before=tuple(said))))
+  said.append(("Why?", answer("Why?")))  # alone, and yet of the dialogue
   wanted = [
-    first,
-    answer("Why?", before=(("What is it?", first),)),
+    *(text for _, text in said),
+    answer("Where?", before=tuple(said)),
     answer("Why?"),
     answer("Why?", pcm),
   ]
@@ -62,6 +69,8 @@ def test_through_a_pipe(tmp_path, tiny_bundle, tiny_model, noise):
   assert out.startswith("".join(f"{text}\n" for text in wanted)), done.stderr
   assert out.count("/quit") == 1 and out.endswith("stops an answer\n")
   assert wanted[1] != wanted[2]
+  ways = done.stderr.split("ask: from now on, questions ")[1:]
+  assert [way.split(".")[0] for way in ways] == ["go alone", "follow up"]
   assert "absent.wav: cannot be opened" in done.stderr
   assert "unknown command /dance" in done.stderr
   assert done.returncode == 1  # two lines could not be done

@@ -3,6 +3,7 @@
 import functools
 import io
 import os
+import pathlib
 import shutil
 import time
 
@@ -17,6 +18,7 @@ from selenium.webdriver.common.keys import Keys
 
 from ltu_jax import sampling
 from ltu_jax.answers.answerer import Question
+from ltu_jax.serve import gradio_env
 from ltu_jax.serve.heard import hear
 
 pytestmark = pytest.mark.slow
@@ -25,6 +27,8 @@ FLAGS = (
   *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic"),
   *("--no-first-run", "--disable-background-networking", "--disable-sync"),
   *("--disable-component-update", "--window-size=1280,900"),
+  # A microphone that beeps every half second, and that may be used.
+  *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
 )
 
 HARMLESS = ("Method not implemented.",)
@@ -187,9 +191,16 @@ def test_a_clip_is_shown_and_a_dialogue_about_it_grows(tab, clips):
   wait(lambda: len(messages(tab, "bot")) == 2)
   ended(tab)
   second = alone(clip, "And then?", 96, (("What can be heard?", first),))
-  assert second != alone(clip, "And then?", 96)
   wait(lambda: messages(tab, "bot") == [first, second])
-  assert messages(tab, "user") == ["What can be heard?", "And then?"]
+  one(tab, "#ltu-follow-up input").click()
+  ask(tab, "And then?")
+  wait(lambda: len(messages(tab, "bot")) == 3)
+  ended(tab)
+  single = alone(clip, "And then?", 96)
+  assert second != single
+  wait(lambda: messages(tab, "bot") == [first, second, single])
+  asked = ["What can be heard?", "And then?", "And then?"]
+  assert messages(tab, "user") == asked
 
   upload(tab, clips / "tone.wav")
   wait(lambda: messages(tab, "bot") == [])
@@ -241,6 +252,29 @@ def test_an_answer_can_be_stopped(tab, clips, service):
   wait(lambda: one(tab, "#ltu-ask").is_enabled())
 
 
+def test_a_recording_is_heard(tab):
+  one(tab, "#ltu-audio button[aria-label='Record audio']").click()
+  record = wait(lambda: one(tab, "#ltu-audio .record-button"))
+  wait(record.is_displayed)
+  record.click()
+  stop = one(tab, "#ltu-audio .stop-button")
+  wait(stop.is_displayed)
+  time.sleep(1.2)
+  stop.click()
+  wait(lambda: text(tab, "#ltu-note").startswith("audio.wav: "))
+  picture = wait(lambda: one(tab, "#ltu-picture img"))
+  wait(lambda: picture.get_property("naturalWidth") == 864)
+  (file,) = pathlib.Path(gradio_env.FOLDER).rglob("audio.wav")
+  pcm = hear(file, "a").clip
+  assert 0.5 * 16000 < len(pcm) < 10 * 16000
+  assert np.abs(pcm.astype(int)).max() > 1000
+  longest_answer(tab, 24)
+  ask(tab, "What?")
+  ended(tab)
+  want = alone(file, "What?", 24)
+  wait(lambda: messages(tab, "bot") == [want])
+
+
 def test_a_closed_page_takes_its_question_back(tab, clips, service):
   upload(tab, clips / "tone.wav")
   longest_answer(tab, 100_000)
@@ -262,7 +296,13 @@ def test_a_narrow_page_has_no_sideways_scroll(tab, clips):
     wait(lambda: tab.execute_script("return window.innerWidth") == 390)
     wide = tab.execute_script("return document.documentElement.scrollWidth")
     assert wide <= 390
-    for css in ("#ltu-audio", "#ltu-picture img", "#ltu-chat", "#ltu-ask"):
+    for css in (
+      "#ltu-audio",
+      "#ltu-picture img",
+      "#ltu-chat",
+      "#ltu-follow-up",
+      "#ltu-ask",
+    ):
       place = one(tab, css).rect
       assert place["x"] >= 0 and place["x"] + place["width"] <= 390, css
   finally:

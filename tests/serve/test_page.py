@@ -56,7 +56,7 @@ def alone(*asked, settings=SETTINGS):
 
 
 def test_an_answer_grows_to_what_the_model_says(service, heard):
-  states = shown(service, "What?", heard, [], *SETTINGS)
+  states = shown(service, "What?", heard, [], True, *SETTINGS)
   said = [state.history[-1][1] for state in states]
   assert said[0] == "" and len(set(said)) > 2
   assert all(b.startswith(a) for a, b in itertools.pairwise(said))
@@ -69,10 +69,17 @@ def test_an_answer_grows_to_what_the_model_says(service, heard):
 
 def test_a_question_that_follows_knows_what_was_said(service, heard):
   before = [("What?", "乐"), ("stopped before it came", "")]
-  *_, last = shown(service, "Where?", heard, before, *SETTINGS)
+  *_, last = shown(service, "Where?", heard, before, True, *SETTINGS)
   want = alone("Where?", heard.clip, (("What?", "乐"),))
   assert last.history == [("What?", "乐"), ("Where?", want)]
   assert want != alone("Where?", heard.clip)
+
+
+def test_a_question_that_goes_alone_knows_nothing(service, heard):
+  before = [("What?", "乐")]
+  *_, last = shown(service, "Where?", heard, before, False, *SETTINGS)
+  want = alone("Where?", heard.clip)
+  assert last.history == [("What?", "乐"), ("Where?", want)]
 
 
 @pytest.mark.parametrize(
@@ -88,30 +95,30 @@ def test_a_question_that_follows_knows_what_was_said(service, heard):
 def test_mistakes_are_said_and_the_question_is_kept(
   service, heard, text, settings, why
 ):
-  *_, last = shown(service, text, heard, [("a", "b")], *settings)
+  *_, last = shown(service, text, heard, [("a", "b")], True, *settings)
   assert 'role="alert"' in last.status and why in last.status
   assert (last.history, last.question) == ([("a", "b")], text)
   assert not last.busy
 
 
 def test_without_a_sound_none_is_asked(service):
-  (only,) = shown(service, "What?", None, [], *SETTINGS)
+  (only,) = shown(service, "What?", None, [], True, *SETTINGS)
   assert "There is no sound; upload or record a clip" in only.status
 
 
 def test_too_many_and_too_slow_are_said(heard):
   with page_server.answering(waiting=-2) as full:
-    *_, last = shown(full, "What?", heard, [], *SETTINGS)
+    *_, last = shown(full, "What?", heard, [], True, *SETTINGS)
   assert "Too many questions are waiting; ask again in" in last.status
   with page_server.answering(seconds=0) as slow:
-    *_, last = shown(slow, "What?", heard, [], *SETTINGS)
+    *_, last = shown(slow, "What?", heard, [], True, *SETTINGS)
   assert "No answer within 0 seconds" in last.status
 
 
 def test_leaving_takes_the_question_back(service, heard):
   async def leave():
     states = page_handlers.ask(
-      service, "What?", heard, [], *SETTINGS[:4], 4000, 0
+      service, "What?", heard, [], True, *SETTINGS[:4], 4000, 0
     )
     await anext(states)
     await anext(states)
