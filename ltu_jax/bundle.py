@@ -21,6 +21,7 @@ from jax.sharding import Mesh
 
 from ltu_jax import json_text, tree_names
 from ltu_jax.checkpoint import CheckpointError
+from ltu_jax.config import ConfigError
 from ltu_jax.convert.bundle_folder import (
   FORMAT,
   VERSION,
@@ -34,10 +35,19 @@ from ltu_jax.convert.tensors import ConversionError, Tensor, problem_table
 from ltu_jax.curriculum import Stage
 from ltu_jax.data.tokenizer import load_tokenizer
 from ltu_jax.models.ltu import PART_TYPES, LtuConfig, abstract
-from ltu_jax.sharding import make_mesh
+from ltu_jax.sharding import ShardingError, make_mesh
 from ltu_jax.train_state import abstract_params, overlay
 from ltu_jax.weight_placer import WeightPlacer
 from ltu_jax.workdir import Trained, load_trained
+
+LOAD_ERRORS = (
+  CheckpointError,
+  ConfigError,
+  ConversionError,
+  FileNotFoundError,
+  ShardingError,
+)
+"""What `load_model` raises for a mistake of the user's; one clear message."""
 
 
 def load_bundle(

@@ -6,18 +6,9 @@ import pathlib
 
 import numpy as np
 
-from ltu_jax.answers.windows import WINDOW_SECONDS
 from ltu_jax.ask.errors import AskError
-from ltu_jax.audio.decode import (
-  CLIP_SAMPLES,
-  MIN_SAMPLES,
-  SAMPLE_RATE,
-  SUFFIXES,
-  AudioError,
-  read,
-)
-
-_HEARD_SECONDS = CLIP_SAMPLES / SAMPLE_RATE
+from ltu_jax.audio.decode import SUFFIXES, AudioError
+from ltu_jax.audio.heard import hear
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,32 +65,16 @@ def read_clip(path: str | os.PathLike, *, whole: bool = False) -> Clip:
   Raises:
     AskError: It is missing, no sound, too long to read, or shorter than 25 ms.
   """
-  # A little more than is heard: all the encoder sees comes from the file.
-  most = None if whole else _HEARD_SECONDS + 0.5
   try:
-    sound = read(path, max_seconds=most)
+    sound = hear(path, **({"seconds": None} if whole else {}))
   except AudioError as error:
     hint = ""
     if not os.path.exists(path) and not pathlib.Path(path).suffix:
       hint = " (put the question in quotes)"
     raise AskError(f"{error}{hint}") from error
-  pcm = sound.pcm
-  if len(pcm) < MIN_SAMPLES:
-    raise AskError(
-      f"{path}: {len(pcm) / SAMPLE_RATE * 1000:.1f} ms of sound are too "
-      "short; at least 25 ms are needed."
-    )
-  notes, warnings = [], []
-  if sound.sample_rate != SAMPLE_RATE:
-    notes.append(f"resampled from {sound.sample_rate} Hz")
-  if sound.channels > 1:
-    notes.append(f"first of {sound.channels} channels taken")
-  if not pcm.any():
-    warnings.append("this clip is digital silence.")
-  if len(pcm) > CLIP_SAMPLES and not whole:
-    warnings.append(
-      f"cut at {WINDOW_SECONDS:.2f} s: it is {sound.seconds:.1f} s long, and "
-      "--windows hears all of it; without, "
-      f"only the first {_HEARD_SECONDS:.2f} s are heard."
-    )
-  return Clip(pcm, sound.seconds, tuple(notes), tuple(warnings))
+  warnings = []
+  if sound.silence_note:
+    warnings.append(f"this clip is {sound.silence_note}.")
+  if sound.cut and not whole:
+    warnings.append(f"{sound.cut_note}; --windows hears all of it.")
+  return Clip(sound.pcm, sound.seconds, sound.notes, tuple(warnings))

@@ -10,15 +10,11 @@ from ltu_jax.answering_mesh import answering_mesh
 from ltu_jax.answers.answerer import Answerer
 from ltu_jax.ask.errors import AskError
 from ltu_jax.ask.searching import Searcher
-from ltu_jax.bundle import load_model
-from ltu_jax.checkpoint import CheckpointError
-from ltu_jax.config import ConfigError
-from ltu_jax.convert.tensors import ConversionError
+from ltu_jax.bundle import LOAD_ERRORS, load_model
 from ltu_jax.data.prompts import build_prompt
 from ltu_jax.data.tokenizer import Tokenizer
 from ltu_jax.models.ltu import LTU
 from ltu_jax.sampling import SamplingConfig
-from ltu_jax.sharding import ShardingError
 
 MANY_CONTEXT = 1024
 """Slots where questions are not known before: --input, --chat."""
@@ -85,13 +81,7 @@ def load(args: argparse.Namespace) -> Loaded:
       dtype=args.dtype,
       base_dtype=args.base_dtype,
     )
-  except (
-    CheckpointError,
-    ConfigError,
-    ConversionError,
-    FileNotFoundError,
-    ShardingError,
-  ) as error:
+  except LOAD_ERRORS as error:
     raise AskError(str(error)) from error
   if args.beams and args.beams >= trained.model.cfg.llama.vocab:
     raise AskError(

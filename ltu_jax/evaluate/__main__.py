@@ -15,23 +15,12 @@ from typing import Any
 
 from ltu_jax import default_config
 from ltu_jax.audio.decode import AudioError
-from ltu_jax.bundle import load_model
-from ltu_jax.checkpoint import CheckpointError
-from ltu_jax.config import ConfigError
-from ltu_jax.convert.tensors import ConversionError
+from ltu_jax.bundle import LOAD_ERRORS, load_model
 from ltu_jax.data import prepare
 from ltu_jax.data.question_source import RecordError
 from ltu_jax.evaluate import held_out, report
 
-_ERRORS = (
-  AudioError,
-  CheckpointError,
-  ConfigError,
-  ConversionError,
-  FileNotFoundError,
-  prepare.PrepareError,
-  RecordError,
-)
+_ERRORS = (*LOAD_ERRORS, AudioError, prepare.PrepareError, RecordError)
 
 _CONTENT = ("name", "sounds_dir", "num_train", "num_test")
 """Fields of config.data that say what is in the data set."""

@@ -89,13 +89,9 @@ def _service(args: argparse.Namespace):
   """Loads the model and makes its service."""
   from ltu_jax.answering_mesh import answering_mesh
   from ltu_jax.answers.answerer import Answerer
-  from ltu_jax.bundle import load_model
-  from ltu_jax.checkpoint import CheckpointError
-  from ltu_jax.config import ConfigError
-  from ltu_jax.convert.tensors import ConversionError
+  from ltu_jax.bundle import LOAD_ERRORS, load_model
   from ltu_jax.serve import server
   from ltu_jax.serve.service import Service
-  from ltu_jax.sharding import ShardingError
 
   if why := compile_cache.enable(args.compile_cache):
     server.warn(why)
@@ -108,10 +104,7 @@ def _service(args: argparse.Namespace):
       dtype=args.dtype,
       base_dtype=args.base_dtype,
     )
-  except (
-    *(CheckpointError, ConfigError, ConversionError),
-    *(FileNotFoundError, ShardingError),
-  ) as error:
+  except LOAD_ERRORS as error:
     raise ServeError(str(error)) from error
   make = functools.partial(
     Answerer,

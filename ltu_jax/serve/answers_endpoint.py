@@ -9,6 +9,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from ltu_jax import json_text
 from ltu_jax.answers.answerer import Answer, Question
+from ltu_jax.audio.heard import HEARD_SECONDS, hear
 from ltu_jax.serve import asking, errors, limits, sounds
 from ltu_jax.serve.asking import Context
 from ltu_jax.serve.errors import ApiError
@@ -28,7 +29,7 @@ class AnswersForm(Drawing):
     str | None,
     Field(
       description="A sound file (WAV, FLAC, MP3, OGG, Opus, AIFF, ...), of"
-      f" which the first {sounds.HEARD_SECONDS:.3f} s are heard. Left out: the"
+      f" which the first {HEARD_SECONDS} s are heard. Left out: the"
       " model answers from text alone.",
       json_schema_extra={"format": "binary"},
     ),
@@ -105,9 +106,9 @@ def router(context: Context) -> APIRouter:
       data = upload.file.read()
       upload.file.close()
       heard = await asking.unless_left(
-        request, context.in_pool(sounds.hear, data, name)
+        request, context.in_pool(hear, data, name)
       )
-      clip, notes = heard.clip, heard.notes
+      clip, notes = heard.clip, heard.all_notes
     question = Question(
       asked.question,
       clip,

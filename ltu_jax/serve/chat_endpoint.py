@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from ltu_jax.answers.answerer import Answer, Question
+from ltu_jax.audio.heard import Heard, hear
 from ltu_jax.serve import asking, errors, limits, sounds
 from ltu_jax.serve.asking import Context
 from ltu_jax.serve.chat_messages import ChatRequest, Dialogue, dialogue
@@ -120,7 +121,7 @@ def router(context: Context) -> APIRouter:
       drawing.seed,
       stop=asked.stops(),
     )
-    reply = _Reply(context.model, heard.notes if heard else ())
+    reply = _Reply(context.model, heard.all_notes if heard else ())
     all_asked = asking.questions(question, drawing.n)
     if asked.stream:
       begun = await asking.begun(request, context, all_asked)
@@ -137,7 +138,7 @@ def router(context: Context) -> APIRouter:
 
 def _read(
   body: bytes, context: Context
-) -> tuple[ChatRequest, Dialogue, sounds.Heard | None]:
+) -> tuple[ChatRequest, Dialogue, Heard | None]:
   """Reads a request; on a thread, as JSON and sounds may be large."""
   asked = ChatRequest.model_validate(limits.parse_json(body))
   _check_model(asked.model, context)
@@ -148,7 +149,7 @@ def _read(
     data = sounds.from_base64(said.audio.data)
   except ValueError as error:
     raise ApiError(400, f"input_audio.data: {error}", "messages") from error
-  return asked, said, sounds.hear(data, f"the {said.audio.format} sound")
+  return asked, said, hear(data, f"the {said.audio.format} sound")
 
 
 def _check_model(name: str, context: Context) -> None:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from ltu_jax.answers.answerer import Answer, Question
 from ltu_jax.audio.decode import AudioError
+from ltu_jax.audio.heard import Heard, hear
 from ltu_jax.sampling import SamplingConfig
 from ltu_jax.serve import pictures
-from ltu_jax.serve.heard import Heard, hear
 from ltu_jax.serve.service import Service, ServiceError
 
 History = Sequence[tuple[str, str]]
@@ -69,10 +69,10 @@ def hear_clip(path: str | None) -> ClipShown:
   if path is None:
     return ClipShown(None)
   try:
-    heard = hear(path, os.path.basename(path))
+    heard = hear(path, os.path.basename(path), seconds=pictures.SHOWN_SECONDS)
   except AudioError as error:
     return ClipShown(None, note=_error(str(error)))
-  return ClipShown(heard, pictures.image_tag(heard), _words(heard.note))
+  return ClipShown(heard, pictures.image_tag(heard), _words(_note(heard)))
 
 
 async def ask(
@@ -157,6 +157,12 @@ def _ending(answer: Answer) -> str:
   if answer.ended == "length":
     said += "; cut at the longest answer (see the settings)"
   return said + "."
+
+
+def _note(heard: Heard) -> str:
+  """What was done with a clip."""
+  said = "; ".join(heard.all_notes)
+  return f"{heard.name}: {heard.seconds:.2f} s{said and '; '}{said}."
 
 
 def _words(text: str) -> str:

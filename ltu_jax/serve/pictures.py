@@ -15,7 +15,10 @@ from matplotlib.figure import Figure
 
 from ltu_jax.audio import fbank
 from ltu_jax.audio.decode import CLIP_SAMPLES, SAMPLE_RATE
-from ltu_jax.serve.heard import HEARD_SECONDS, Heard
+from ltu_jax.audio.heard import HEARD_SECONDS, Heard
+
+SHOWN_SECONDS = 12.8
+"""What is shown of a longer clip, so that the cut can be seen."""
 
 _FRAME, _SHIFT = 400, 160
 """Samples of a frame (25 ms) and from one to the next (10 ms)."""

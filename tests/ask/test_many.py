@@ -190,7 +190,7 @@ def test_windows(tmp_path, asked, direct, noise, lines):
   assert [(w["start"], w["end"]) for w in brief["windows"]] == [(0.0, 0.5)]
   status, out, err = asked(names[0], QUESTION)
   assert status == 0 and out == answers[0] + "\n"
-  assert "cut at 10.24 s" in err and "--windows" in err
+  assert "only the first 10.24 s of 25.0 s" in err and "--windows" in err
 
 
 def test_two_hours_are_refused(tmp_path, asked, noise):

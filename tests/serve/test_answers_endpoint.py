@@ -58,9 +58,9 @@ def test_what_was_changed_of_the_sound_is_told(client):
   flac = live.wav(1, 10.5, 22050, 2, "flac")
   found = post(client, ("x.flac", flac), question="What?", **live.FORM)
   assert found.json()["notes"] == [
-    "resampled from 22050 Hz to 16000 Hz",
-    "only the first of 2 channels is heard",
-    "only the first 10.255 s of 10.50 s are heard",
+    "resampled from 22050 Hz",
+    "first of 2 channels taken",
+    "only the first 10.24 s of 10.5 s are heard",
   ]
 
 

@@ -18,8 +18,8 @@ from selenium.webdriver.common.keys import Keys
 
 from ltu_jax import sampling
 from ltu_jax.answers.answerer import Question
+from ltu_jax.audio.heard import hear
 from ltu_jax.serve import gradio_env
-from ltu_jax.serve.heard import hear
 
 pytestmark = pytest.mark.slow
 
@@ -161,8 +161,8 @@ def test_a_clip_is_shown_and_a_dialogue_about_it_grows(tab, clips):
   clip = clips / "noise.wav"
   upload(tab, clip)
   assert text(tab, "#ltu-note") == (
-    "noise.wav: 11.00 s. The first of 2 channels is heard. Resampled from"
-    " 44100 Hz to 16000 Hz. Only the first 10.24 s are heard."
+    "noise.wav: 11.00 s; resampled from 44100 Hz; first of 2 channels taken;"
+    " only the first 10.24 s of 11.0 s are heard."
   )
   picture = wait(lambda: one(tab, "#ltu-picture img"))
   wait(lambda: picture.get_property("naturalWidth") == 864)

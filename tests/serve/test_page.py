@@ -18,8 +18,8 @@ from test_pictures import wav
 import live
 from ltu_jax import sampling
 from ltu_jax.answers.answerer import Question
+from ltu_jax.audio.heard import hear
 from ltu_jax.serve import gradio_env, page, page_handlers, server
-from ltu_jax.serve.heard import hear
 
 SETTINGS = (*dataclasses.astuple(sampling.PUBLISHED)[:4], 24, 0)
 
@@ -204,6 +204,8 @@ def test_an_uploaded_clip_is_heard(client):
     "\0",
     7,
   ],
+  # The folder's name is another in each process.
+  ids=("elsewhere", "above", "beside", "url", "null", "number"),
 )
 def test_no_file_of_the_server_may_be_named(client, path):
   refused = run_clip(client, path)

@@ -1,4 +1,4 @@
-"""A clip's note and picture say what the model hears."""
+"""A clip's picture shows what the model hears."""
 
 import io
 
@@ -8,9 +8,8 @@ import soundfile
 from matplotlib import image
 
 from ltu_jax.audio import fbank
-from ltu_jax.audio.decode import AudioError
+from ltu_jax.audio.heard import hear
 from ltu_jax.serve import pictures
-from ltu_jax.serve.heard import hear
 
 
 def wav(seconds, rate=16000, channels=1, level=0.3):
@@ -19,38 +18,6 @@ def wav(seconds, rate=16000, channels=1, level=0.3):
   file = io.BytesIO()
   soundfile.write(file, samples, rate, format="WAV")
   return file.getvalue()
-
-
-def test_a_plain_clip_is_heard_as_it_is():
-  heard = hear(wav(2), "a.wav")
-  assert heard.note == "a.wav: 2.00 s."
-  assert not heard.cut and len(heard.clip) == 32000
-
-
-def test_the_note_says_what_was_done():
-  heard = hear(wav(11, 44100, 2), "a.wav")
-  assert heard.note == (
-    "a.wav: 11.00 s. The first of 2 channels is heard. Resampled from 44100 Hz"
-    " to 16000 Hz. Only the first 10.24 s are heard."
-  )
-  assert len(heard.clip) == fbank.CLIP_SAMPLES
-
-
-def test_silence_is_named():
-  assert "digital silence" in hear(wav(1, level=0), "a.wav").note
-
-
-@pytest.mark.parametrize(
-  "sound, why",
-  [
-    (b"", "a.wav: the file is empty"),
-    (b"no sound", "a.wav: cannot be decoded"),
-    (wav(0.02), r"a.wav: 20\.0 ms of sound are too short"),
-  ],
-)
-def test_what_cannot_be_heard_is_an_error(sound, why):
-  with pytest.raises(AudioError, match=why):
-    hear(sound, "a.wav")
 
 
 def test_the_banks_are_those_of_the_encoder_without_padding():
@@ -75,7 +42,8 @@ def test_the_banks_are_those_of_the_encoder_without_padding():
   ],
 )
 def test_axes_are_seconds_and_mel_bins(seconds, level, until, frames):
-  heard = hear(wav(seconds, level=level), "a.wav")
+  sound = wav(seconds, level=level)
+  heard = hear(sound, "a.wav", seconds=pictures.SHOWN_SECONDS)
   wave, mel = pictures.figure(heard).axes
   assert wave.get_xlim() == mel.get_xlim() == pytest.approx((0, until))
   assert mel.get_xlabel() == "seconds" and mel.get_ylabel() == "mel bin"
