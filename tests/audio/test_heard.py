@@ -1,22 +1,11 @@
 """What is heard of a sound, and what is said about it."""
 
-import io
-
-import numpy as np
 import pytest
-import soundfile
 
 from ltu_jax.audio import fbank
 from ltu_jax.audio.decode import AudioError
 from ltu_jax.audio.heard import hear
-
-
-def wav(seconds, rate=16000, channels=1, level=0.3):
-  rng = np.random.default_rng(0)
-  samples = level * rng.uniform(-1, 1, (round(seconds * rate), channels))
-  file = io.BytesIO()
-  soundfile.write(file, samples, rate, format="WAV")
-  return file.getvalue()
+from wav_bytes import wav
 
 
 def test_a_plain_clip_is_heard_as_it_is():

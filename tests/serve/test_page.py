@@ -13,13 +13,13 @@ import page_server
 import pytest
 import soundfile
 from fastapi.testclient import TestClient
-from test_pictures import wav
 
 import live
 from ltu_jax import sampling
 from ltu_jax.answers.answerer import Question
 from ltu_jax.audio.heard import hear
 from ltu_jax.serve import gradio_env, page, page_handlers, server
+from wav_bytes import wav
 
 SETTINGS = (*dataclasses.astuple(sampling.PUBLISHED)[:4], 24, 0)
 

@@ -4,20 +4,12 @@ import io
 
 import numpy as np
 import pytest
-import soundfile
 from matplotlib import image
 
 from ltu_jax.audio import fbank
 from ltu_jax.audio.heard import hear
 from ltu_jax.serve import pictures
-
-
-def wav(seconds, rate=16000, channels=1, level=0.3):
-  rng = np.random.default_rng(0)
-  samples = level * rng.uniform(-1, 1, (round(seconds * rate), channels))
-  file = io.BytesIO()
-  soundfile.write(file, samples, rate, format="WAV")
-  return file.getvalue()
+from wav_bytes import wav
 
 
 def test_the_banks_are_those_of_the_encoder_without_padding():
