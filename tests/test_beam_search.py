@@ -211,7 +211,7 @@ def test_settings_matter(model):
   assert cut and all(len(answer) == NEW_TOKENS for answer in cut)
 
 
-@examples(max_examples=40, deadline=None, derandomize=True)
+@examples(max_examples=20, deadline=None, derandomize=True)
 @given(
   prompts=st.lists(
     st.lists(st.integers(0, 23), min_size=1, max_size=12),

@@ -80,6 +80,7 @@ def test_logits_of_all_positions_never_exist():
   assert max(of_vocabulary) == logits // 4  # 8 of 32 positions
 
 
+@pytest.mark.slow
 def test_remat_keeps_less():
   kept = {
     remat: compiled(8, remat).memory_analysis().temp_size_in_bytes

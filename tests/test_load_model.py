@@ -239,10 +239,10 @@ MESHES = {
 @pytest.mark.parametrize(
   "num, base_dtype",
   [
-    (2, "int8"),
-    (4, "int8"),
     (8, "int8"),
     (8, ""),
+    pytest.param(2, "int8", marks=pytest.mark.slow),
+    pytest.param(4, "int8", marks=pytest.mark.slow),
     pytest.param(2, "", marks=pytest.mark.slow),
     pytest.param(4, "", marks=pytest.mark.slow),
   ],

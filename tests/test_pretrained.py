@@ -22,6 +22,8 @@ from ltu_jax.data.bpe_tokenizer import JsonTokenizer
 from ltu_jax.workdir import load_trained
 from tiny_run import tiny
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def decoder(tmp_path_factory):
@@ -103,7 +105,6 @@ def test_goes_on_and_says_what_does_not_fit(run, sounds, tmp_path, capsys):
     train.run(config, str(tmp_path / "new"))
 
 
-@pytest.mark.slow
 def test_out_again_for_transformers_and_peft(run, tmp_path):
   import peft
 
@@ -170,7 +171,6 @@ def test_stages_are_exported_apart(run, tmp_path):
   assert convert(["export", f"--workdir={workdir}", *there]) == 2
 
 
-@pytest.mark.slow
 def test_a_decoder_of_integers_goes_out_as_it_came(run, sounds, tmp_path):
   folder, _ = run
   config = config_on(folder, sounds)

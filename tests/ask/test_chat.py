@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from hears_ctrl_c import hears_ctrl_c
 from ltu_jax.answers.answerer import Answerer, Question
 from ltu_jax.ask.loading import _DEFAULT
 from ltu_jax.sampling import SamplingConfig
@@ -90,6 +91,7 @@ class Terminal:
       stderr=theirs,
       env=os.environ | {"TERM": "dumb"},
       start_new_session=True,
+      preexec_fn=hears_ctrl_c,
     )
     os.close(theirs)
     os.set_blocking(self._ours, False)

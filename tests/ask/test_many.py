@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from hears_ctrl_c import hears_ctrl_c
 from ltu_jax import generate, sampling
 from ltu_jax.answers.answerer import Answerer, Question
 from ltu_jax.ask.clips import read_clip
@@ -141,6 +142,7 @@ def test_ctrl_c_keeps_what_is_there(tmp_path, lines, tiny_bundle):
     ],
     stderr=subprocess.PIPE,
     text=True,
+    preexec_fn=hears_ctrl_c,
   )
   with process:
     deadline = time.monotonic() + 120

@@ -48,8 +48,11 @@ def tfds_build(folder, data_dir, *flags):
   "options",
   [
     "runner=DirectRunner",
-    "runner=DirectRunner,direct_running_mode=multi_processing,"
-    "direct_num_workers=2",
+    pytest.param(
+      "runner=DirectRunner,direct_running_mode=multi_processing,"
+      "direct_num_workers=2",
+      marks=pytest.mark.slow,
+    ),
   ],
 )
 def test_tfds_build_with_beam_gives_the_same_files(

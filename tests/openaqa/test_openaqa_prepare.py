@@ -70,7 +70,7 @@ def test_the_builder_passes_its_tests_there(python):
   # Those of which another TensorFlow could change something.
   names = ("full", "clip_audio", "worker", "beam")
   paths = [f"tests/openaqa/test_openaqa_{name}.py" for name in names]
-  assert run_tests(python, *paths) >= 55
+  assert run_tests(python, *paths) >= 50
 
 
 def test_the_training_environment_says_what_is_missing(tmp_path):
