@@ -44,9 +44,9 @@ def test_the_three_forms_say_the_same(tmp_path, ending, published):
       json.dump(cells, file)
     else:
       file.writelines(json.dumps(row) + "\n" for row in cells)
-  found = Table(str(path), root="/root")
+  found = Table(str(path), root="/sounds")
   assert len(found) == 3 and rows(found) == ROWS
-  assert [i.path for i in found] == ["/root/a.wav", None, "/x/c d.wav"]
+  assert [i.path for i in found] == ["/sounds/a.wav", None, "/x/c d.wav"]
   assert next(iter(Table(str(path)))).path == str(tmp_path / "a.wav")
 
 
