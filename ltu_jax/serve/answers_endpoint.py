@@ -193,7 +193,7 @@ async def _events(
         yield asking.event(new.model_dump(), "text")
       if piece.answer:
         whole[number] = piece.answer
-  except Exception as error:
+  except Exception as error:  # the status is sent: only an event can say it
     yield asking.event(asking.failed(error), "error")
     return
   answers = [whole[number] for number in sorted(whole)]

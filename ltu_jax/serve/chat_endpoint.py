@@ -207,7 +207,7 @@ class _Reply:
         if piece.answer:
           answers.append(piece.answer)
           yield self._chunk(index, {}, piece.answer.ended, **usage)
-    except Exception as error:
+    except Exception as error:  # the status is sent: an event says it
       yield asking.event(asking.failed(error))
       return
     if with_usage:

@@ -140,7 +140,7 @@ class Counting:
 
     try:
       await self._app(scope, receive, sent)
-    except Exception:
+    except Exception:  # raised again: only counted here
       status = 500
       raise
     finally:

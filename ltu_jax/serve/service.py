@@ -270,6 +270,6 @@ class Service:
       self._end(call, ServiceError(text))
     try:
       self._answerer = self._make()
-    except Exception as again:
+    except Exception as again:  # it ends the thread, and is told to all
       self.failure = f"the service has failed: {again}"
       self._give_up.set()
