@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ltu_jax.ask.clips import find_sounds, read_clip
 from ltu_jax.ask.errors import AskError
+from ltu_jax.data.prompts import with_input
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +31,8 @@ class Item:
 
   @property
   def text(self) -> str:
-    """The question with its input, as `build_prompt` would put them."""
-    if not self.input:
-      return self.question
-    return f"{self.question}\n\n### Input:\n{self.input}"
+    """The question with its input."""
+    return with_input(self.question, self.input)
 
 
 class ClipItems:

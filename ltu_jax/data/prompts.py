@@ -18,8 +18,13 @@ def build_prompt(instruction: str, input: str = "") -> str:
   Returns:
     The prompt; it ends with a new line, after which the answer begins.
   """
-  context = f"### Input:\n{input}\n\n" if input else ""
-  return f"### Instruction:\n{instruction}\n\n{context}### Response:\n"
+  asked = with_input(instruction, input)
+  return f"### Instruction:\n{asked}\n\n### Response:\n"
+
+
+def with_input(instruction: str, input: str) -> str:
+  """Returns a question with the text that belongs to it, as one question."""
+  return f"{instruction}\n\n### Input:\n{input}" if input else instruction
 
 
 def build_dialogue(before: Sequence[tuple[str, str]], instruction: str) -> str:
