@@ -169,7 +169,7 @@ def check_same(what: str, text: str) -> None:
   Raises:
     ProcessError: It is not; all processes raise.
   """
-  all_texts = _gather(text)
+  all_texts = gather(text)
   odd = [i for i, other in enumerate(all_texts) if other != all_texts[0]]
   if odd:
     raise ProcessError(
@@ -189,7 +189,7 @@ def any_problem(problem: str) -> str:
   """
   if jax.process_count() == 1:
     return problem
-  told = _gather(problem.encode()[:_TOLD_BYTES].decode(errors="ignore"))
+  told = gather(problem.encode()[:_TOLD_BYTES].decode(errors="ignore"))
   named = [f"process {i}: {text}" for i, text in enumerate(told) if text]
   return "; ".join(named)
 
@@ -217,7 +217,7 @@ def _all_or_none(act: Callable[[], T]) -> T | None:
     result = act()
   except ValueError as error:  # every error that is for the user is one
     failure, message = error, str(error) or type(error).__name__
-  messages = _gather(message[:_TOLD_BYTES])
+  messages = gather(message[:_TOLD_BYTES])
   if failure is not None:
     raise failure
   for process, told in enumerate(messages):
@@ -226,8 +226,10 @@ def _all_or_none(act: Callable[[], T]) -> T | None:
   return result
 
 
-def _gather(text: str) -> list[str]:
-  """The texts of all processes."""
+def gather(text: str) -> list[str]:
+  """Returns the texts of all processes, in their order; all must call it."""
+  if jax.process_count() == 1:
+    return [text]
   raw = np.frombuffer(text.encode(), np.uint8)
   sizes = multihost_utils.process_allgather(np.array([raw.size]))
   padded = np.pad(raw, (0, int(sizes.max()) - raw.size))

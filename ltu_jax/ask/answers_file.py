@@ -60,6 +60,14 @@ class AnswersFile:
       self._file.close()
       raise
 
+  def __enter__(self) -> "AnswersFile":
+    """Itself."""
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    """Closes it."""
+    self.close()
+
   def is_done(self, item: Item) -> bool:
     """Whether it had an answer when the file was opened."""
     return item.number < len(self._done) and self._done[item.number] != 0

@@ -9,7 +9,6 @@ from ltu_jax.answers import windows
 from ltu_jax.answers.answerer import Answer, Question
 from ltu_jax.answers.request import RequestError
 from ltu_jax.ask.clips import Clip, read_clip
-from ltu_jax.ask.errors import AskError
 from ltu_jax.ask.items import Item
 from ltu_jax.ask.results import Part, Result
 from ltu_jax.audio.decode import SAMPLE_RATE
@@ -164,9 +163,9 @@ def _decoded(
 
 def _read(item: Item, whole: bool) -> tuple[Clip | None, str]:
   """The item's clip, or why it cannot be used."""
-  if item.path is None:
-    return None, ""
   try:
-    return read_clip(item.path, whole=whole), ""
-  except AskError as error:
+    if item.read:
+      return read_clip(item.read(), whole=whole, name=item.audio), ""
+    return item.path and read_clip(item.path, whole=whole), ""
+  except ValueError as error:
     return None, str(error)

@@ -55,22 +55,28 @@ def find_sounds(folder: str) -> list[str]:
   return sorted(found)
 
 
-def read_clip(path: str | os.PathLike, *, whole: bool = False) -> Clip:
+def read_clip(
+  path: str | os.PathLike | bytes,
+  *,
+  whole: bool = False,
+  name: str | None = None,
+) -> Clip:
   """Decodes a sound file.
 
   Args:
-    path: Any file that soundfile reads.
+    path: Any file that soundfile reads, or its bytes.
     whole: Read all of it, not just what the model hears at once.
+    name: What to call it; the path by default.
 
   Raises:
     AskError: It is missing, no sound, too long to read, or shorter than 25 ms.
   """
   try:
-    sound = hear(path, **({"seconds": None} if whole else {}))
+    sound = hear(path, name, **({"seconds": None} if whole else {}))
   except AudioError as error:
     hint = ""
-    if not os.path.exists(path) and not pathlib.Path(path).suffix:
-      hint = " (put the question in quotes)"
+    if not (isinstance(path, bytes) or os.path.exists(path)):
+      hint = "" if pathlib.Path(path).suffix else " (put the question in quotes)"
     raise AskError(f"{error}{hint}") from error
   warnings = []
   if sound.silence_note:

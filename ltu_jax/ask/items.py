@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ltu_jax.ask.clips import find_sounds, read_clip
 from ltu_jax.ask.errors import AskError
@@ -20,6 +20,8 @@ class Item:
     question: What is asked.
     input: More text that belongs to the question (OpenAQA's field).
     reference: A right answer, if the table has one.
+    read: Returns the sound as the bytes of a sound file, where it is in no file
+      of its own; raises ValueError.
   """
 
   number: int
@@ -28,6 +30,7 @@ class Item:
   question: str
   input: str = ""
   reference: str | None = None
+  read: Callable[[], bytes] | None = None
 
   @property
   def text(self) -> str:

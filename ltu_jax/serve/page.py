@@ -53,6 +53,8 @@ def make_page(
   ) as page:
     gr.Markdown(_INTRODUCTION)
     heard, history = gr.State(None), gr.State([])
+    # A copy for each page.
+    asking = gr.State(handlers.Asking())
     with gr.Row(equal_height=False):
       with gr.Column(scale=5, min_width=320):
         audio, picture, note = _clip()
@@ -63,7 +65,7 @@ def make_page(
       gr.Markdown(_without_header(card), elem_id="ltu-card")
     question, follow_up = asked
     shown = [history, chat, status, question, *buttons]
-    inputs = [question, heard, history, follow_up, *settings]
+    inputs = [asking, question, heard, history, follow_up, *settings]
     _wire(service, audio, [heard, picture, note, audio], inputs, shown)
   page.queue(default_concurrency_limit=None, api_open=False)
   page.state_session_capacity = _SESSIONS
@@ -235,30 +237,33 @@ def _wire(
     service: Who answers.
     audio: Where a clip comes in.
     clip: What shows it: state, picture, note and `audio`.
-    inputs: Of a question: its text, clip, history, whether it follows up, and
-      settings.
+    inputs: Of a question: what ends it, its text, clip, history, whether it
+      follows up, and settings.
     shown: What shows a dialogue: history, chat, status, question, and the
       buttons to ask, to stop and for a new dialogue.
   """
-  history, chat, _, question, ask, stop, new = shown
+  _, chat, _, question, ask, stop, new = shown
 
   async def asked(*values: Any) -> AsyncIterator[tuple]:
     async for state in handlers.ask(service, *values):
       yield _updates(state)
 
-  def heard(path: str | None) -> tuple:
+  def heard(path: str | None, asking: handlers.Asking) -> tuple:
+    asking.stop(quiet=True)
     state = handlers.hear_clip(path)
     # What cannot be used is taken out of the box: no player can play it.
     file = None if path and state.heard is None else gr.skip()
-    return (state.heard, state.picture, state.note, file, *started())
+    begun = _updates(handlers.Shown([]))
+    return (state.heard, state.picture, state.note, file, *begun)
 
-  def started() -> tuple:
+  async def started(asking: handlers.Asking) -> tuple:
+    asking.stop(quiet=True)
     return _updates(handlers.Shown([]))
 
-  def stopped(before: handlers.History) -> tuple:
-    return _updates(handlers.stop(before))
+  async def stopped(asking: handlers.Asking) -> None:
+    asking.stop()
 
-  asking = gr.on(
+  asked_of = gr.on(
     [ask.click, question.submit],
     asked,
     inputs,
@@ -270,15 +275,20 @@ def _wire(
   gr.on(
     [audio.upload, audio.stop_recording, audio.clear],
     heard,
-    audio,
+    [audio, inputs[0]],
     [*clip, *shown],
-    cancels=asking,
+    cancels=asked_of,
     concurrency_limit=2,
     **_PRIVATE,
   )
-  stop.click(stopped, history, shown, cancels=asking, **_PRIVATE)
+  stop.click(stopped, inputs[0], None, **_PRIVATE)
   gr.on(
-    [new.click, chat.clear], started, None, shown, cancels=asking, **_PRIVATE
+    [new.click, chat.clear],
+    started,
+    inputs[0],
+    shown,
+    cancels=asked_of,
+    **_PRIVATE,
   )
 
 

@@ -1,11 +1,12 @@
 """What the page's buttons do: hear a clip, ask, stop, begin again."""
 
+import asyncio
 import contextlib
 import dataclasses
 import html
 import os
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ltu_jax.answers.answerer import Answer, Question
 from ltu_jax.audio.decode import AudioError
@@ -16,6 +17,8 @@ from ltu_jax.serve.service import Service, ServiceError
 
 History = Sequence[tuple[str, str]]
 """(question, answer) pairs about a clip, oldest first."""
+
+T = TypeVar("T")
 
 _WAITING = "…"
 """Stands for an answer of which nothing has come."""
@@ -60,6 +63,65 @@ class ClipShown(NamedTuple):
   note: str = ""
 
 
+class Asking:
+  """The question that a page is asking, so that its buttons can end it.
+
+  `ask` itself says that it was stopped: were it cancelled from outside, what
+  it had sent before might be shown after that.
+  """
+
+  def __init__(self):
+    """Nothing is asked."""
+    self._stopped: asyncio.Event | None = None
+    self._loop: asyncio.AbstractEventLoop | None = None
+    self._quiet = False
+
+  def begin(self) -> None:
+    """A question is asked, on the running loop."""
+    self._loop = asyncio.get_running_loop()
+    self._stopped, self._quiet = asyncio.Event(), False
+
+  def stop(self, quiet: bool = False) -> None:
+    """Ends it; from any thread.
+
+    Args:
+      quiet: Nothing more is shown of it: something else takes its place.
+    """
+    if self._stopped:
+      self._quiet = self._quiet or quiet
+      self._loop.call_soon_threadsafe(self._stopped.set)
+
+  @property
+  def quiet(self) -> bool:
+    """Whether it was ended by something that takes its place."""
+    return self._quiet
+
+  async def until_stopped(self, items: AsyncIterator[T]) -> AsyncIterator[T]:
+    """Yields what comes until it is stopped."""
+    stopped = asyncio.ensure_future(self._stopped.wait())
+    try:
+      while True:
+        coming = asyncio.ensure_future(anext(items, None))
+        try:
+          await asyncio.wait(
+            (coming, stopped), return_when=asyncio.FIRST_COMPLETED
+          )
+        finally:
+          if stopped.done() or not coming.done():
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+        if stopped.done() or (item := coming.result()) is None:
+          return
+        yield item
+    finally:
+      stopped.cancel()
+
+  @property
+  def stopped(self) -> bool:
+    """Whether it was ended."""
+    return bool(self._stopped and self._stopped.is_set())
+
+
 def hear_clip(path: str | None) -> ClipShown:
   """Takes a clip.
 
@@ -77,6 +139,7 @@ def hear_clip(path: str | None) -> ClipShown:
 
 async def ask(
   service: Service,
+  asking: Asking,
   text: str,
   heard: Heard | None,
   history: History,
@@ -89,6 +152,7 @@ async def ask(
 
   Args:
     service: Who answers.
+    asking: What ends it.
     text: The question.
     heard: The clip.
     history: What was said about it before.
@@ -97,27 +161,25 @@ async def ask(
       for one that was left empty.
   """
   before = finished(history)
+  asking.begin()
   try:
     read = before if follow_up else ()
     question = _question(text, heard, read, settings)
     yield Shown([*before, (text, "")], _words("Listening …"), "", True)
     said = ""
     async with contextlib.aclosing(service.astream(question)) as pieces:
-      async for piece in pieces:
+      async for piece in asking.until_stopped(pieces):
         said += piece.text
         status = _words(
           _ending(piece.answer) if piece.answer else "Answering …"
         )
         busy = piece.answer is None
         yield Shown([*before, (text, said)], status, busy=busy)
+    if asking.stopped and not asking.quiet:
+      yield Shown(finished([*before, (text, said)]), _words("Stopped."))
   except (ServiceError, ValueError) as error:
     reason = str(error)
     yield Shown(before, _error(reason[:1].upper() + reason[1:]), text)
-
-
-def stop(history: History) -> Shown:
-  """Leaves what there is of an answer; see `ask` for how it is ended."""
-  return Shown(finished(history), _words("Stopped."))
 
 
 def finished(history: History) -> History:

@@ -254,6 +254,7 @@ def test_an_answer_can_be_stopped(tab, clips, service, monkeypatch):
   ask(tab, "What?")
   wait(lambda: any(len(m) > 4 for m in messages(tab, "bot")))
   assert service.num_open == 1
+  wait(one(tab, "#ltu-stop").is_enabled)
   one(tab, "#ltu-stop").click()
   wait(lambda: "Stopped." in text(tab, "#ltu-status"))
   wait(lambda: service.num_open == 0)

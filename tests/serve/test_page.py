@@ -43,7 +43,12 @@ def heard():
 
 def shown(service, *asked):
   async def all_of_it():
-    return [state async for state in page_handlers.ask(service, *asked)]
+    return [
+      state
+      async for state in page_handlers.ask(
+        service, page_handlers.Asking(), *asked
+      )
+    ]
 
   return asyncio.run(all_of_it())
 
@@ -118,7 +123,8 @@ def test_too_many_and_too_slow_are_said(heard):
 def test_leaving_takes_the_question_back(service, heard):
   async def leave():
     states = page_handlers.ask(
-      service, "What?", heard, [], True, *SETTINGS[:4], 4000, 0
+      *(service, page_handlers.Asking(), "What?", heard, [], True),
+      *(*SETTINGS[:4], 4000, 0),
     )
     await anext(states)
     await anext(states)
@@ -130,9 +136,39 @@ def test_leaving_takes_the_question_back(service, heard):
   asyncio.run(asyncio.wait_for(leave(), 30))
 
 
-def test_stopping_keeps_what_was_said():
-  state = page_handlers.stop([("a", "b"), ("c", "")])
-  assert state.history == [("a", "b")] and "Stopped." in state.status
+def stop_after(service, heard, pieces, quiet):
+  """What is shown of a dialogue that is stopped after so many pieces."""
+  asking, states = page_handlers.Asking(), []
+
+  async def ask():
+    async for state in page_handlers.ask(
+      *(service, asking, "What?", heard, [("a", "b")], True),
+      *(*SETTINGS[:4], 4000, 0),
+    ):
+      states.append(state)
+      if len(states) == 1 + pieces:
+        asking.stop(quiet)
+    while service.num_open:
+      await asyncio.sleep(0.01)
+
+  asyncio.run(asyncio.wait_for(ask(), 30))
+  return states
+
+
+def test_stopping_keeps_what_was_said_and_comes_last(service, heard):
+  *_, before, last = stop_after(service, heard, 3, quiet=False)
+  assert "Stopped." in last.status and not last.busy
+  assert last.history == before.history and last.history[-1][1]
+
+
+def test_an_answer_of_which_nothing_came_is_dropped(service, heard):
+  _, last = stop_after(service, heard, 0, quiet=False)
+  assert last.history == [("a", "b")] and "Stopped." in last.status
+
+
+def test_a_new_dialogue_hears_no_more_of_the_old_one(service, heard):
+  states = stop_after(service, heard, 3, quiet=True)
+  assert len(states) == 4 and all(state.busy for state in states)
 
 
 def test_a_clip_is_shown_or_refused_in_words(tmp_path):
@@ -162,7 +198,7 @@ def clip_event(client):
   (found,) = [
     d["id"]
     for d in config["dependencies"]
-    if d["inputs"] == [audio] and d["backend_fn"]
+    if d["inputs"][:1] == [audio] and d["backend_fn"]
   ]
   return found
 
@@ -171,7 +207,7 @@ def run_clip(client, path):
   """Names a file as the page does after an upload."""
   file = {"path": path, "meta": {"_type": "gradio.FileData"}}
   body = {
-    "data": [file],
+    "data": [file, None],
     "fn_index": clip_event(client),
     "session_hash": "abcdef",
   }

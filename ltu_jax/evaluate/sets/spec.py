@@ -8,11 +8,12 @@ import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
-CLASSIFICATION, CAPTIONS, OPEN, CHOICE = (
+CLASSIFICATION, CAPTIONS, OPEN, CHOICE, ORDER = (
   "classification",
   "captions",
   "open-ended",
   "multiple choice",
+  "order",
 )
 """Kinds of sets: how answers are scored."""
 
@@ -86,6 +87,8 @@ class Spec:
     label_question: What asks for labels rather than for a caption.
     published: Results of the paper in percent by model ("LTU-7B", "LTU-13B").
     layout: For the documentation: what the folder has to hold.
+    decode: "published", or "greedy" where nothing published is compared with.
+    label_answer: How an answer names one label, for constrained scoring.
   """
 
   name: str
@@ -98,3 +101,5 @@ class Spec:
   label_question: str = ""
   published: Mapping[str, float] = dataclasses.field(default_factory=dict)
   layout: str = ""
+  decode: str = "published"
+  label_answer: str = "Labels: {}"

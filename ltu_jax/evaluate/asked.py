@@ -1,0 +1,223 @@
+"""Asking all items of a set, and the files that a later start goes on in.
+
+OUT/asked/NAME.json   how was asked: an answer given otherwise is none of ours
+OUT/asked/NAME.jsonl  a line an item, as `ask --out` writes it
+
+Several processes share the items: each asks every n-th, into a file of its own.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from ltu_jax import json_text, processes
+from ltu_jax.ask import asking
+from ltu_jax.ask.answers_file import AnswersFile
+from ltu_jax.ask.items import Item as Asked
+from ltu_jax.ask.results import Result
+from ltu_jax.evaluate.errors import EvaluateError
+from ltu_jax.evaluate.sets.spec import Item
+from ltu_jax.metrics import duration
+
+Tell = Callable[[str], None]
+"""Takes a line on the progress."""
+
+_TELL_SECONDS = 10.0
+
+_MOST_TOLD = 5
+"""Clips that cannot be used and are told; all stand in the result."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Replies:
+  """What a model said to one item.
+
+  Attributes:
+    texts: Its answers: one, or several samples; empty after an error.
+    error: Why there is none; "" if there is.
+  """
+
+  texts: tuple[str, ...] = ()
+  error: str = ""
+
+
+def ask_all(
+  items: Sequence[Item],
+  answers: asking.Answers,
+  way: asking.Way,
+  path: pathlib.Path,
+  how: Mapping[str, Any],
+  tell: Tell,
+) -> list[Replies]:
+  """Asks what has no answer yet; all processes must call it.
+
+  Args:
+    items: All items.
+    answers: Answers questions: this process's model.
+    way: How they are asked.
+    path: OUT/asked/NAME, without an ending.
+    how: All that answers depend on; compared with what is there.
+    tell: Takes a line every few seconds: how many, and how long it will take.
+
+  Returns:
+    What was said to each item, in order, the same in all processes.
+
+  Raises:
+    EvaluateError: There are answers that were given otherwise.
+    AskError: The file cannot be written, or is of other questions.
+  """
+  mine = list(_shard([_asked(*pair) for pair in enumerate(items)]))
+  path = check_how(path, how)
+  with AnswersFile(str(path.with_suffix(".jsonl")), mine) as file:
+    progress = Progress(path.name, len(mine), file.num_done, tell)
+
+    def add(result: Result) -> None:
+      file.add(result)
+      progress.advance(f"{result.name}: {result.error}" * bool(result.error))
+
+    left = (item for item in mine if not file.is_done(item))
+    asking.ask(left, answers, way, add)
+    progress.end()
+  lines = path.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()
+  found: dict[int, Replies] = {}
+  for text in processes.gather("\n".join(lines)):
+    for line in text.split("\n") if text else ():
+      record = json_text.parse(line)
+      found[record["item"]] = _replies(record)
+  return [found[number] for number in range(len(items))]
+
+
+def check_how(path: pathlib.Path, how: Mapping[str, Any]) -> pathlib.Path:
+  """Notes how is asked, or compares it with what was noted.
+
+  Args:
+    path: OUT/asked/NAME.
+    how: Plain values.
+
+  Returns:
+    The path, with this process's number if there are several.
+
+  Raises:
+    EvaluateError: Something differs; says what.
+  """
+  path.parent.mkdir(parents=True, exist_ok=True)
+  if jax.process_count() > 1:
+    which = f"-{jax.process_index()}-of-{jax.process_count()}"
+    path = path.with_name(path.name + which)
+  # As it is read back: tuples are lists.
+  how = json.loads(json.dumps(how))
+  noted = path.with_suffix(".json")
+  if noted.exists():
+    try:
+      before = json_text.read(noted)
+    except (OSError, ValueError) as error:
+      raise EvaluateError(
+        f"{noted}: cannot be read ({error}); remove it and what is beside it."
+      ) from error
+    if differing := differences(before, how):
+      raise EvaluateError(
+        f"{path.with_suffix('')}.*: asked in another way: "
+        f"{'; '.join(differing)}. Give another --out, or --again to ask anew."
+      )
+    return path
+  part = noted.with_suffix(".part")
+  part.write_text(json.dumps(how, indent=1) + "\n", encoding="utf-8")
+  os.replace(part, noted)
+  return path
+
+
+def differences(
+  before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
+) -> list[str]:
+  """Says in which fields two nested mappings differ, "FIELD: A, now B"."""
+  lines = []
+  for key in [*before, *(k for k in now if k not in before)]:
+    a, b = before.get(key), now.get(key)
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+      lines += differences(a, b, f"{prefix}{key}.")
+    elif a != b:
+      lines.append(f"{prefix}{key}: {_short(a)}, now {_short(b)}")
+  return lines
+
+
+class Progress:
+  """Tells every few seconds how far something is, and how long it will take."""
+
+  def __init__(self, name: str, total: int, done: int, tell: Tell):
+    """Begins now.
+
+    Args:
+      name: What is being done.
+      total: Items of this process.
+      done: Those that were done before.
+      tell: Takes a line.
+    """
+    self._name, self._total, self._tell = name, total, tell
+    self._before = self._done = done
+    self._began = self._told = time.monotonic()
+    self._problems = 0
+    if done:
+      tell(f"{name}: {done} of {total} were done before")
+
+  def advance(self, problem: str = "") -> None:
+    """One item more has ended.
+
+    Args:
+      problem: What is wrong with it.
+    """
+    self._done += 1
+    if problem:
+      self._problems += 1
+      if self._problems <= _MOST_TOLD:
+        self._tell(f"{self._name}: {problem}")
+    now = time.monotonic()
+    if now - self._told > _TELL_SECONDS:
+      self._told = now
+      rate = (self._done - self._before) / (now - self._began)
+      left = (self._total - self._done) / rate
+      self._tell(
+        f"{self._name}: {self._done}/{self._total}, {rate:.1f} items/s, "
+        f"{duration(left)} left"
+      )
+
+  def end(self) -> None:
+    """Tells how many could not be asked."""
+    if self._problems > _MOST_TOLD:
+      self._tell(f"{self._name}: {self._problems} items in all have no answer")
+
+
+def _shard(items: Sequence[Asked]) -> Iterator[Asked]:
+  """Every n-th item: those of this process."""
+  return iter(items[jax.process_index() :: jax.process_count()])
+
+
+def _asked(number: int, item: Item) -> Asked:
+  """An item as `ask` takes it."""
+  return Asked(
+    number,
+    item.audio or None,
+    item.path and str(item.path),
+    item.question,
+    item.input,
+    read=item.read,
+  )
+
+
+def _replies(record: Mapping[str, Any]) -> Replies:
+  """A line of an answers file."""
+  if "error" in record:
+    return Replies(error=record["error"])
+  samples = record.get("samples") or [record]
+  return Replies(tuple(sample["answer"] for sample in samples))
+
+
+def _short(value: Any) -> str:
+  """A value for a message."""
+  text = json.dumps(value, ensure_ascii=False)
+  return text if len(text) <= 60 else f"{text[:57]}..."
