@@ -72,7 +72,7 @@ def ask(
 
   def questions() -> Iterator[Question]:
     number = 0
-    for item, clip, error in _decoded(items, way.overlap is not None):
+    for item, clip, error in decoded(items, way.overlap is not None):
       if error:
         tell(Result(item, error=error))
         continue
@@ -135,7 +135,7 @@ def _result(open_: _Open, way: Way) -> Result:
   )
 
 
-def _decoded(
+def decoded(
   items: Iterable[Item], whole: bool
 ) -> Iterator[tuple[Item, Clip | None, str]]:
   """Items with their clips, or why these cannot be used; some are read ahead.

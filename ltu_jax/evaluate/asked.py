@@ -72,7 +72,7 @@ def ask_all(
     EvaluateError: There are answers that were given otherwise.
     AskError: The file cannot be written, or is of other questions.
   """
-  mine = list(_shard([_asked(*pair) for pair in enumerate(items)]))
+  mine = list(_shard([as_asked(*pair) for pair in enumerate(items)]))
   path = check_how(path, how)
   with AnswersFile(str(path.with_suffix(".jsonl")), mine) as file:
     progress = Progress(path.name, len(mine), file.num_done, tell)
@@ -197,7 +197,7 @@ def _shard(items: Sequence[Asked]) -> Iterator[Asked]:
   return iter(items[jax.process_index() :: jax.process_count()])
 
 
-def _asked(number: int, item: Item) -> Asked:
+def as_asked(number: int, item: Item) -> Asked:
   """An item as `ask` takes it."""
   return Asked(
     number,

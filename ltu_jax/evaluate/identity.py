@@ -79,3 +79,14 @@ def _output(command: list[str]) -> str:
     command, capture_output=True, text=True, timeout=20, check=True
   )
   return done.stdout.strip()
+
+
+def of_values(value: Any) -> str:
+  """Returns a digest of plain values, 16 hexadecimal digits; texts as they are.
+
+  Args:
+    value: A text, or what JSON can hold.
+  """
+  if isinstance(value, str):
+    return value
+  return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]

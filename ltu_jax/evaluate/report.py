@@ -19,7 +19,7 @@ from ltu_jax import config as config_lib
 from ltu_jax import losses
 from ltu_jax.data.question_source import PrepareError, QuestionSource
 from ltu_jax.data.tokenizer import Tokenizer
-from ltu_jax.evaluate import curves, held_out, samples
+from ltu_jax.evaluate import curves, held_out, markdown, samples
 from ltu_jax.evaluate.answering import answerer
 from ltu_jax.evaluate.held_out import Result
 from ltu_jax.evaluate.samples import Sample
@@ -141,7 +141,9 @@ def render(
   ]
   parts = [
     "## Loss per stage",
-    _table(("stage", "steps", "first", "last", "mean of last 10 %"), loss_rows),
+    markdown.table(
+      ("stage", "steps", "first", "last", "mean of last 10 %"), loss_rows
+    ),
     "## Held-out clips",
     split,
   ]
@@ -161,7 +163,7 @@ def render_result(result: Result) -> str:
     for name, score in result.per_class.items()
   )
   parts = [
-    _table(
+    markdown.table(
       ("question", "right", "of", "95 %", "chance", "without audio"),
       _accuracy_rows(result),
     ),
@@ -266,25 +268,6 @@ def _sample(sample: Sample) -> str:
     f"- answer:   {sample.answer}\n"
     f"- truth:    {sample.truth}"
   )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-  """Renders a Markdown table with aligned columns, numbers to the right."""
-  cells = [head, *rows]
-  widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-
-  def line(row):
-    return (
-      "| "
-      + " | ".join(
-        cell.rjust(width) if i else cell.ljust(width)
-        for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-      )
-      + " |"
-    )
-
-  rule = ["-" * (w - 1) + ":" if i else "-" * w for i, w in enumerate(widths)]
-  return "\n".join([line(head), line(rule), *map(line, rows)])
 
 
 def _interval(score: Score) -> str:

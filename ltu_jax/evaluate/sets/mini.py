@@ -8,7 +8,6 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from ltu_jax.data.question_source import QuestionSource
-from ltu_jax.evaluate import parsing
 from ltu_jax.evaluate.items import Item as Chosen
 from ltu_jax.evaluate.items import choose_several_events, choose_single_events
 from ltu_jax.evaluate.sets.spec import (
@@ -19,7 +18,8 @@ from ltu_jax.evaluate.sets.spec import (
   Spec,
 )
 
-_LABELS, _ORDER = "mini", "mini_order"
+NAMES = _LABELS, _ORDER = "mini", "mini_order"
+"""The two sets."""
 
 
 def specs(open_source: Callable[[], QuestionSource]) -> tuple[Spec, Spec]:
