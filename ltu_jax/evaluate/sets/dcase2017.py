@@ -4,8 +4,8 @@ groundtruth_release/groundtruth_weak_label_evaluation_set.csv
           without header, tabs: NAME.wav, start, end, label
 anywhere  YNAME.wav: the owners' downloader puts a Y before each name
 
-A clip of several labels has a row for each, and each row is an item: the 1,350
-rows are what published results are an average over, though they are of 1,103
+A clip of several labels has a row for each, and each row is an item, as in the
+published evaluation file, whose truths have one label each: 1,350 rows of 1,103
 clips. The testing set of the development data is read if the evaluation set's
 file is not there.
 """

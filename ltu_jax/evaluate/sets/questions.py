@@ -12,4 +12,5 @@ AUDIOCAPS = (
 CLOTHO = "Close-ended question: Create a caption for audio, in Clotho style."
 
 LABELS = "Close-ended question: Classify the sound events in the audio clip."
-"""Asks for labels; one of OpenAQA's wordings."""
+"""Asks for labels, in our words; the published scripts that read labels do not
+say what was asked."""
