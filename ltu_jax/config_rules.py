@@ -136,5 +136,7 @@ RULES: Mapping[str, Rule] = {
   "eval.final_items": _from(0),
   "eval.batch_size": _from(1),
   "eval.max_new_tokens": _from(1),
+  "eval.sets_every": _STEPS,
+  "eval.sets_items": _from(1),
 }
 """Path of a field -> its rule; "*" is any stage. Others take any value."""

@@ -118,5 +118,14 @@ def get_config() -> ml_collections.ConfigDict:
     "batch_size": 32,
     # Answers are cut after so many tokens.
     "max_new_tokens": 48,
+    # Sets of `python -m ltu_jax.evaluate`, between commas, such as
+    # "mini,esc50"; "" for none. Asked at the end of each stage.
+    "sets": "",
+    # Folder of the sets' folders; see docs/evaluation.md.
+    "sets_dir": "",
+    # And every so many steps; 0 for the end of each stage alone.
+    "sets_every": 0,
+    # Items of a set, at even distances.
+    "sets_items": 64,
   }
   return config

@@ -97,13 +97,18 @@ class Metrics:
     line = {"stage": stage, "step": step}
     line |= {k: v if math.isfinite(v) else None for k, v in values.items()}
     self._file.append(line)
-    try:
-      self._write_events(stage, step, values)
-    except OSError:
-      # A record that is torn ends its file; the next step begins another. The
-      # picture lacks a step then, metrics.jsonl does not.
-      self._events.pop(stage, None)
-      self._first[stage] = step + 1
+    self._try_events(stage, step, values)
+
+  def show(self, stage: int, step: int, values: Mapping[str, float]) -> None:
+    """Writes values for TensorBoard alone: what is no step's own.
+
+    Args:
+      stage: Number of the stage.
+      step: Steps of it that are done.
+      values: Name -> number.
+    """
+    if self._enabled:
+      self._try_events(stage, step, values)
 
   def flush(self) -> str:
     """Puts all lines on the disk; to be called before a checkpoint is.
@@ -134,6 +139,18 @@ class Metrics:
       with contextlib.suppress(OSError):
         events.close()
     self._events.clear()
+
+  def _try_events(
+    self, stage: int, step: int, values: Mapping[str, float]
+  ) -> None:
+    """Writes for TensorBoard, unless the disk fails."""
+    try:
+      self._write_events(stage, step, values)
+    except OSError:
+      # A record that is torn ends its file; the next step begins another. The
+      # picture lacks a step then, metrics.jsonl does not.
+      self._events.pop(stage, None)
+      self._first[stage] = step + 1
 
   def _write_events(
     self, stage: int, step: int, values: Mapping[str, float]

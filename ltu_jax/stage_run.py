@@ -19,6 +19,7 @@ from ltu_jax.checkpoint_keep import Keep
 from ltu_jax.curriculum import Stage
 from ltu_jax.data.patience import Patient
 from ltu_jax.data.tokenizer import Tokenizer
+from ltu_jax.evaluate.in_training import SetsInTraining
 from ltu_jax.feed import Feed
 from ltu_jax.metrics import Metrics, Throughput
 from ltu_jax.models.ltu import LtuConfig
@@ -53,6 +54,7 @@ class Experiment:
     origin: what each checkpoint says of where it comes from (resume.py).
     allow: differences that a run goes on with all the same.
     check_lock: raises if another run has taken the folder.
+    sets: what is evaluated every so many steps and at the end of a stage.
   """
 
   config: ml_collections.ConfigDict
@@ -67,6 +69,18 @@ class Experiment:
   origin: Mapping[str, Any]
   allow: frozenset[str]
   check_lock: Callable[[], None]
+  sets: SetsInTraining
+
+  def evaluate_sets(self, params: nnx.State, stage: Stage, step: int) -> None:
+    """Evaluates on the sets of the config; all processes call it.
+
+    Args:
+      params: all parameters.
+      stage: the stage.
+      step: steps of it that are done.
+    """
+    model = nnx.merge(self.graphdef, params)
+    self.sets(model, self.tokenizer, self.mesh, self.metrics, stage, step)
 
   def checkpoints(self, stage: Stage) -> Checkpoints:
     """Opens the checkpoints of a stage."""
@@ -231,8 +245,8 @@ class StageRun:
     """The steps.
 
     The order: end if asked to; write the metrics of the step before and then
-    save, where that is due; next batch; step; and else the metrics of the step
-    before, while the device works.
+    evaluate and save, where that is due; next batch; step; and else the metrics
+    of the step before, while the device works.
     """
     previous, told = None, {}
     first = int(state["step"])
@@ -244,11 +258,16 @@ class StageRun:
         if previous is not None:
           self._report(step, previous)
         self._end_early(step, state, iterator, saved)
-      if step > first and saved.due(step):
+      evaluates = self.experiment.sets.due(step)
+      if step > first and (saved.due(step) or evaluates):
         # A run that dies later goes on from here: its lines must be written.
         told = self._report(step, previous)
         previous = None
-        self._save(step, state, iterator, saved)
+        if evaluates:
+          params = nnx.merge_state(state["trainable"], self.frozen)
+          self.experiment.evaluate_sets(params, self.stage, step)
+        if saved.due(step):
+          self._save(step, state, iterator, saved)
       with self.throughput.waiting():
         batch = self.next_batch(iterator, step, saved.has_failed())
       state, values = step_fn(state, self.frozen, batch, self.schedule)

@@ -30,6 +30,7 @@ from ltu_jax.data.patience import StalledError, WorkerError
 from ltu_jax.data.question_source import PrepareError, RecordError
 from ltu_jax.data.tokenizer import Tokenizer, TokenizerError
 from ltu_jax.evaluate import held_out, report
+from ltu_jax.evaluate.in_training import SetsInTraining
 from ltu_jax.metrics import Metrics, duration
 from ltu_jax.metrics_file import MetricsError
 from ltu_jax.models.ltu import LtuConfig, abstract
@@ -108,6 +109,7 @@ def run(
         params, was_finished = stage_run(saved)
       if not was_finished:
         _evaluate(experiment, params, stage)
+        experiment.evaluate_sets(params, stage, stage_run.last_step)
     model = nnx.merge(experiment.graphdef, params)
     tokenizer, test_set = experiment.tokenizer, experiment.data.test_set
     report.final(folder.root, config, model, tokenizer, test_set)
@@ -138,6 +140,7 @@ def _prepare(
   check_with_data(config, stages, data, None)
   if config.debug.replay:
     folder.read_config()  # there has to be a run
+  sets = SetsInTraining(config, folder.root, data.test_set)
   lock = processes.in_turn(lambda: _lock(folder, held))
   tokenizer = processes.in_turn(
     lambda: _first_tokenizer(config, data, folder, mesh)
@@ -166,6 +169,7 @@ def _prepare(
     origin=resume.metadata(base_hash, data.identity(), tokenizer_hash, mesh),
     allow=allow,
     check_lock=lock.check if lock else lambda: None,
+    sets=sets,
   )
   return experiment, params
 

@@ -4,6 +4,7 @@ OUT/asked/NAME.json   how was asked: an answer given otherwise is none of ours
 OUT/asked/NAME.jsonl  a line an item, as `ask --out` writes it
 
 Several processes share the items: each asks every n-th, into a file of its own.
+Where one model lies on the devices of all, every process asks all of them.
 """
 
 import dataclasses
@@ -11,7 +12,7 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -54,6 +55,8 @@ def ask_all(
   path: pathlib.Path,
   how: Mapping[str, Any],
   tell: Tell,
+  *,
+  alone: bool = False,
 ) -> list[Replies]:
   """Asks what has no answer yet; all processes must call it.
 
@@ -64,6 +67,7 @@ def ask_all(
     path: OUT/asked/NAME, without an ending.
     how: All that answers depend on; compared with what is there.
     tell: Takes a line every few seconds: how many, and how long it will take.
+    alone: Ask all of them in this process.
 
   Returns:
     What was said to each item, in order, the same in all processes.
@@ -72,7 +76,7 @@ def ask_all(
     EvaluateError: There are answers that were given otherwise.
     AskError: The file cannot be written, or is of other questions.
   """
-  mine = list(_shard([as_asked(*pair) for pair in enumerate(items)]))
+  mine = [as_asked(n, items[n]) for n in share(len(items), alone)]
   path = check_how(path, how)
   with AnswersFile(str(path.with_suffix(".jsonl")), mine) as file:
     progress = Progress(path.name, len(mine), file.num_done, tell)
@@ -86,7 +90,8 @@ def ask_all(
     progress.end()
   lines = path.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()
   found: dict[int, Replies] = {}
-  for text in processes.gather("\n".join(lines)):
+  own = "\n".join(lines)
+  for text in [own] if alone else processes.gather(own):
     for line in text.split("\n") if text else ():
       record = json_text.parse(line)
       found[record["item"]] = _replies(record)
@@ -192,9 +197,16 @@ class Progress:
       self._tell(f"{self._name}: {self._problems} items in all have no answer")
 
 
-def _shard(items: Sequence[Asked]) -> Iterator[Asked]:
-  """Every n-th item: those of this process."""
-  return iter(items[jax.process_index() :: jax.process_count()])
+def share(count: int, alone: bool) -> range:
+  """The numbers of the items that this process asks about.
+
+  Args:
+    count: Items.
+    alone: It asks about all.
+  """
+  if alone:
+    return range(count)
+  return range(jax.process_index(), count, jax.process_count())
 
 
 def as_asked(number: int, item: Item) -> Asked:

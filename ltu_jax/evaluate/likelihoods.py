@@ -7,20 +7,20 @@ Letters: C labels.
 """
 
 import base64
+import json
 import os
 import pathlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
-import jax
 import numpy as np
 
 from ltu_jax import processes
 from ltu_jax.answers.answerer import Question
 from ltu_jax.answers.likelihood import Likelihood, Scores
 from ltu_jax.ask import asking
-from ltu_jax.evaluate.asked import Progress, Tell, as_asked, check_how
+from ltu_jax.evaluate.asked import Progress, Tell, as_asked, check_how, share
 from ltu_jax.evaluate.errors import EvaluateError
 from ltu_jax.evaluate.sets.spec import Item
 
@@ -32,16 +32,19 @@ def score_all(
   path: pathlib.Path,
   how: Mapping[str, Any],
   tell: Tell,
+  *,
+  alone: bool = False,
 ) -> list[Scores | str]:
   """Scores what has no scores yet; all processes must call it.
 
   Args:
-    items: All items; a processes scores every n-th.
+    items: All items; of several processes, each scores every n-th.
     likelihood: Scores the labels.
     num_labels: C.
     path: OUT/asked/NAME, without an ending.
     how: All that the scores depend on; compared with what is there.
     tell: Takes a line every few seconds.
+    alone: Score all of them in this process.
 
   Returns:
     The scores of each item, or why it has none, in order, the same in all
@@ -53,7 +56,7 @@ def score_all(
   """
   path = check_how(path, how)
   shape = _record(num_labels)
-  mine = range(jax.process_index(), len(items), jax.process_count())
+  mine = share(len(items), alone)
   try:
     with path.with_suffix(".scores").open("a+b") as file:
       done = _whole_records(file, shape)
@@ -73,7 +76,10 @@ def score_all(
     raise EvaluateError(
       f"{path}.scores: cannot be written: {error.strerror}."
     ) from error
-  return _gathered(done, errors, shape, len(items))
+  found = _scores(done, errors)
+  for other in [] if alone else _others(done, errors, shape):
+    found |= other
+  return [found[number] for number in range(len(items))]
 
 
 def _record(num_labels: int) -> np.dtype:
@@ -140,21 +146,29 @@ def _scored(
       errors[asked[place]] = str(scores)
 
 
-def _gathered(
-  done: Mapping[int, np.ndarray],
-  errors: Mapping[int, str],
-  shape: np.dtype,
-  total: int,
-) -> list[Scores | str]:
-  """The scores of all processes."""
-  raw = b"".join(record.tobytes() for record in done.values())
-  records: dict[int, Scores | str] = {}
-  for text in processes.gather(base64.b64encode(raw).decode()):
-    for r in np.frombuffer(base64.b64decode(text), shape):
-      records[int(r["item"])] = Scores(r["total"], r["tokens"])
-  lines = "\n".join(f"{n} {e}".replace("\n", " ") for n, e in errors.items())
-  for text in processes.gather(lines):
-    for line in text.split("\n") if text else ():
-      number, _, error = line.partition(" ")
-      records[int(number)] = error
-  return [records[number] for number in range(total)]
+def _scores(
+  records: Mapping[int, np.ndarray], errors: Mapping[int, str]
+) -> dict[int, Scores | str]:
+  """Records and errors by item."""
+  return {
+    number: Scores(r["total"], r["tokens"]) for number, r in records.items()
+  } | dict(errors)
+
+
+def _others(
+  records: Mapping[int, np.ndarray], errors: Mapping[int, str], shape: np.dtype
+) -> list[dict[int, Scores | str]]:
+  """What all processes have."""
+  raw = b"".join(record.tobytes() for record in records.values())
+  told = {
+    "records": base64.b64encode(raw).decode(),
+    "errors": list(errors.items()),
+  }
+  found = []
+  for text in processes.gather(json.dumps(told)):
+    other = json.loads(text)
+    theirs = np.frombuffer(base64.b64decode(other["records"]), shape)
+    found.append(
+      _scores({int(r["item"]): r for r in theirs}, dict(other["errors"]))
+    )
+  return found
