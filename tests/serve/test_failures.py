@@ -81,9 +81,13 @@ def test_an_answer_that_takes_too_long(client, service, monkeypatch):
   assert "within 0.01 seconds" in found.json()["error"]["message"]
 
 
-def test_a_service_that_stops(client, service, monkeypatch):
-  with monkeypatch.context() as changed:
-    changed.setattr(service, "_stopping", True)
+def test_a_service_that_stops():
+  with (
+    live.service() as own,
+    live.serving(own, Settings()) as port,
+    httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client,
+  ):
+    own.stop()
     found = asked(client, **live.FORM)
   assert found.status_code == 503
   assert error(found.json()) == ("service_unavailable_error", "stopping")
