@@ -76,7 +76,9 @@ def read_clip(
   except AudioError as error:
     hint = ""
     if not (isinstance(path, bytes) or os.path.exists(path)):
-      hint = "" if pathlib.Path(path).suffix else " (put the question in quotes)"
+      hint = (
+        "" if pathlib.Path(path).suffix else " (put the question in quotes)"
+      )
     raise AskError(f"{error}{hint}") from error
   warnings = []
   if sound.silence_note:
