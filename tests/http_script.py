@@ -4,7 +4,16 @@ import contextlib
 import dataclasses
 import http.server
 import json
+import sys
 import threading
+
+
+class _Server(http.server.ThreadingHTTPServer):
+  daemon_threads = True
+
+  def handle_error(self, request, client_address):
+    if not isinstance(sys.exception(), ConnectionError):
+      super().handle_error(request, client_address)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +73,7 @@ def serving(*answers, answer=None):
     def log_message(self, *_):
       pass
 
-  server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-  server.daemon_threads = True
+  server = _Server(("127.0.0.1", 0), Handler)
   script.url = f"http://127.0.0.1:{server.server_port}/v1"
   thread = threading.Thread(target=server.serve_forever, args=(0.02,))
   thread.start()

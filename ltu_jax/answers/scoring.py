@@ -103,7 +103,7 @@ def score(
     The cache; float32 [R, S], of each slot's token; float32 [R, 1 + S], of the
     end token after the prompt and after each slot.
   """
-  rows, slots = branches.tokens.shape
+  slots = branches.tokens.shape[1]
   begin = cache.k.shape[2] - slots
   num_audio = begin - prompts.tokens.shape[1]
   first = prompts.length + jnp.where(prompts.has_audio, num_audio, 0)
@@ -117,13 +117,17 @@ def score(
   # Place 0 is the prompt's end.
   logits = model.llama.logits(jnp.concatenate([last, hidden], axis=1))
   whole = jax.nn.logsumexp(logits, axis=-1)
-  row = jnp.arange(rows)[:, None]
-  taken = logits[row, branches.parent, branches.tokens]
-  return (
-    _laid(cache),
-    taken - whole[row, branches.parent],
-    logits[:, :, eos] - whole,
-  )
+  parent = branches.parent
+  before = jnp.take_along_axis(logits, parent[..., None], axis=1)
+  tokens = _at(before, branches.tokens) - jnp.take_along_axis(whole, parent, 1)
+  return _laid(cache), tokens, _at(logits, eos) - whole
+
+
+def _at(logits: jax.Array, token: jax.Array | int) -> jax.Array:
+  """The logit of one token of each [..., V]."""
+  # A sum, as a mesh may cut the vocabulary: an index would gather all of it.
+  chosen = jnp.arange(logits.shape[-1]) == jnp.expand_dims(token, -1)
+  return jnp.sum(jnp.where(chosen, logits, 0), axis=-1)
 
 
 def _mask(prompts: Prompts, branches: Branches, num_audio: int) -> jax.Array:
