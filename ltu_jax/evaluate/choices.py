@@ -62,3 +62,7 @@ def air_bench_letter(answer: str) -> str | None:
 def _words(text: str) -> set[str]:
   """Words in lower case; digits and underscores are letters of words."""
   return set(re.findall(r"\w+", text.lower()))
+
+
+RULES = {"mmau": mmau, "air_bench": air_bench}
+"""By name of the set."""
