@@ -1,0 +1,1 @@
+"""Texts as vectors: what compares an answer with the names of classes."""
