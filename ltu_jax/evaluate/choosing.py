@@ -39,8 +39,7 @@ def order(
   same = [
     n
     for n, answers in enumerate(made.answers)
-    if answers
-    and sorted(parsing.order(answers[0])) == sorted(items[n].truth)
+    if answers and sorted(parsing.order(answers[0])) == sorted(items[n].truth)
   ]
   if same:
     hits = [made.score[n]["exact"] for n in same]

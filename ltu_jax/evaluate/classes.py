@@ -277,7 +277,7 @@ def _mean_precision(
   drawn: np.ndarray | None,
   more: dict,
 ) -> list[Metric]:
-  """mAP over all classes, as published, and over those that have items."""
+  """MAP over all classes, as published, and over those that have items."""
   value = measures.mean_average_precision(truth, scores)
   ends = [(None, None)] * 2
   if drawn is not None:
