@@ -198,8 +198,9 @@ def read_items(path: pathlib.Path) -> list[ItemResult]:
   """
   path = path.with_suffix(".items.jsonl")
   try:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [ItemResult(**json_text.parse(line)) for line in lines]
+    # Not splitlines, which takes U+2028 in an answer for the end of a line.
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [ItemResult(**json_text.parse(line)) for line in lines if line]
   except OSError as error:
     raise EvaluateError(f"{path}: cannot be read: {error.strerror}.") from error
   except (ValueError, TypeError) as error:
@@ -219,7 +220,8 @@ def _read_json(path: pathlib.Path) -> Any:
 def _replace(path: pathlib.Path, text: str) -> None:
   """Writes a file that is whole or not there."""
   part = path.with_name(path.name + ".part")
-  part.write_text(text, encoding="utf-8")
+  # Of a file name that is no UTF-8, half a character becomes "\udcff".
+  part.write_bytes(text.encode("utf-8", "backslashreplace"))
   os.replace(part, path)
 
 

@@ -1,27 +1,22 @@
 """The picture of a clip: its waveform, and the filter banks of the encoder."""
 
 import base64
-import functools
 import html
 import io
 import threading
 
-import jax
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ltu_jax.audio import fbank
-from ltu_jax.audio.decode import CLIP_SAMPLES, SAMPLE_RATE
+from ltu_jax.audio.decode import SAMPLE_RATE
+from ltu_jax.audio.filter_banks import FRAME, SHIFT, filter_banks
 from ltu_jax.audio.heard import HEARD_SECONDS, Heard
 
 SHOWN_SECONDS = 12.8
 """What is shown of a longer clip, so that the cut can be seen."""
-
-_FRAME, _SHIFT = 400, 160
-"""Samples of a frame (25 ms) and from one to the next (10 ms)."""
 
 _WIDTH, _HEIGHT, _DPI = 6.4, 3.8, 135
 """Inches, and pixels of one: sharp at twice the width of a column."""
@@ -33,23 +28,6 @@ _STYLE = {"font.size": 10, "axes.linewidth": 0.6, "figure.facecolor": "white"}
 
 # Matplotlib's fonts are not for two threads at once.
 _lock = threading.Lock()
-
-
-def filter_banks(clip: np.ndarray) -> np.ndarray:
-  """Returns what the encoder gets, without the padding at the end.
-
-  Args:
-    clip: int16 [samples] at 16 kHz, at least one frame.
-
-  Returns:
-    float32 [frames, 128], 1024 frames at most.
-  """
-  clip = clip[:CLIP_SAMPLES]
-  pcm = np.zeros((1, CLIP_SAMPLES), np.int16)
-  pcm[0, : len(clip)] = clip
-  with jax.default_device(_device()):
-    banks = _log_mel()(pcm, np.array([len(clip)], np.int32))
-  return np.asarray(banks)[0, : (len(clip) - _FRAME) // _SHIFT + 1]
 
 
 def figure(heard: Heard) -> Figure:
@@ -115,8 +93,8 @@ def _draw_waveform(axes: Axes, pcm: np.ndarray) -> None:
 
 def _draw_banks(axes: Axes, banks: np.ndarray) -> None:
   """Draws filter banks [frames, mels], each frame at its middle."""
-  first = (_FRAME - _SHIFT) / 2 / SAMPLE_RATE
-  last = first + len(banks) * _SHIFT / SAMPLE_RATE
+  first = (FRAME - SHIFT) / 2 / SAMPLE_RATE
+  last = first + len(banks) * SHIFT / SAMPLE_RATE
   axes.imshow(
     banks.T,
     aspect="auto",
@@ -127,17 +105,3 @@ def _draw_banks(axes: Axes, banks: np.ndarray) -> None:
   )
   axes.set_yticks([0, 32, 64, 96, 127])
   axes.set_ylabel("mel bin")
-
-
-@functools.cache
-def _log_mel():
-  """The compiled features."""
-  return jax.jit(fbank.log_mel)
-
-
-def _device() -> jax.Device:
-  """A CPU where there is one: accelerators are busy with answers."""
-  try:
-    return jax.local_devices(backend="cpu")[0]
-  except RuntimeError:
-    return jax.local_devices()[0]
