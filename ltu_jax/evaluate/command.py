@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
   mine = mini.specs(functools.partial(_held_out, args, evaluated.config))
   for spec in mine:
     if spec.name in args.sets or "all" in args.sets:
-      found[spec] = spec.find(pathlib.Path())
+      found.append((spec, spec.find(pathlib.Path())))
   out = _out(args)
   evaluator = Evaluator(
     evaluated,
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     judge=_judge(args),
     tell=_say if jax.process_index() == 0 else lambda _: None,
   )
-  results = [evaluator.evaluate(spec, there) for spec, there in found.items()]
+  results = [evaluator.evaluate(spec, there) for spec, there in found]
   if jax.process_index() == 0:
     _print(args, results, out)
   return 0
@@ -122,15 +122,15 @@ def report(
   _say(f"the page is {made[0]}")
 
 
-def _published(args: argparse.Namespace) -> dict[Spec, Found]:
+def _published(args: argparse.Namespace) -> list[tuple[Spec, Found]]:
   """Reads the sets that are in folders."""
   wanted = [name for name in args.sets if name not in mini.NAMES]
   if not wanted:
-    return {}
-  found = {}
+    return []
+  found = []
   for name, there in catalog.find_all(pathlib.Path(args.data), wanted).items():
     if isinstance(there, Found):
-      found[catalog.SETS[name]] = there
+      found.append((catalog.SETS[name], there))
     else:
       _say(f"{name} is left out: {there}")
   return found

@@ -194,7 +194,7 @@ class Evaluator:
   def _path(self, spec: Spec, name: str, control: str) -> pathlib.Path:
     """Where the answers of a kind of question go."""
     parts = [spec.name, name, control]
-    return self.out / "asked" / ".".join(part for part in parts if part)
+    return self.out / "asked" / "-".join(part for part in parts if part)
 
   def _how(self, spec: Spec) -> dict[str, Any]:
     """What answers depend on, beside the questions."""

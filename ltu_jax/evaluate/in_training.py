@@ -120,7 +120,7 @@ class SetsInTraining:
       embedder=functools.partial(embedder, "minilm", out / "embeddings"),
       tell=lambda _: None,
     )
-    results = [evaluator.evaluate(*pair) for pair in self._found.items()]
+    results = [evaluator.evaluate(*pair) for pair in self._found]
     values, words = _numbers(results)
     metrics.show(stage.number, step, values)
     metrics.print(f"stage {stage.number}  step {step}  evaluated: {words}")
@@ -142,28 +142,28 @@ def _numbers(results: list[Result]) -> tuple[dict[str, float], str]:
 
 def _find(
   names: list[str], folder: str, test_set: QuestionSource | None
-) -> dict[Spec, Found]:
+) -> list[tuple[Spec, Found]]:
   """Reads the sets; raises EvaluateError."""
   if not names:
-    return {}
+    return []
   published = [name for name in names if name not in mini.NAMES]
   if published and not folder:
     raise EvaluateError(
       f"{published[0]} needs config.eval.sets_dir, the folder of the sets'"
       " folders."
     )
-  found = {}
+  found = []
   if published:
     there = catalog.find_all(pathlib.Path(folder), published)
-    found = {catalog.SETS[name]: there[name] for name in published}
+    found = [(catalog.SETS[name], there[name]) for name in published]
   for spec in mini.specs(lambda: test_set):
     if spec.name in names:
       if test_set is None:
         raise EvaluateError(
           f"{spec.name}: the data of the run has no held-out clips."
         )
-      found[spec] = spec.find(pathlib.Path())
-  for spec in found:
+      found.append((spec, spec.find(pathlib.Path())))
+  for spec, _ in found:
     if spec.kind not in _KINDS:
       raise EvaluateError(
         f"{spec.name}: {spec.kind} sets are not evaluated during training, as"

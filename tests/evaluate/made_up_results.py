@@ -276,9 +276,7 @@ def all_sets(model="stage 4", better=0.0, seed=0):
     "beijing_opera", "Beijing Opera", three[:4], 0.6 + better, model, seed
   )
   many = [f"{x} {i}" for i in range(7) for x in ESC50][:309]
-  yield one_label(
-    "vggsound", "VGGSound", many, 0.45 + better, model, seed, 900
-  )
+  yield one_label("vggsound", "VGGSound", many, 0.45 + better, model, seed, 900)
   yield many_labels("fsd50k", "FSD50K", 200, model, seed, 0.44 + better)
   yield many_labels("audioset", "AudioSet", 527, model, seed, 0.17 + better)
   yield captions("audiocaps", "AudioCaps", model, seed, 0.16 + better)
