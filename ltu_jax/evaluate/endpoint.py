@@ -167,8 +167,11 @@ def _status(
 
 def _words(error: BaseException | None, key: str) -> str:
   """An error's own words on one short line without the key."""
-  body = getattr(error, "body", None)
-  text = body.get("message") if isinstance(body, dict) else None
+  text = body = getattr(error, "body", None)
+  if isinstance(body, dict):
+    text = body.get("message") or body.get("detail")
+  response = getattr(error, "response", None)
+  text = text or (response is not None and response.text)
   text = str(text or error or "no reason given")
   # A shorter one is no secret, but may be a part of a word.
   if len(key) >= 8:

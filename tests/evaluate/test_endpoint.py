@@ -170,6 +170,15 @@ def test_answer_that_is_no_json(body):
   assert "/v1" in str(error) and not error.lasting
 
 
+@pytest.mark.parametrize(
+  "body",
+  [b'{"detail": "the reason"}', b"the reason", b'{"error": "the reason"}'],
+)
+def test_words_of_other_servers(body):
+  error, _ = failure((400, body))
+  assert "the reason" in str(error)
+
+
 def test_long_words_are_cut():
   error, _ = failure((500, http_script.error("x" * 10_000)))
   assert "xxx" in str(error) and len(str(error)) < 500
