@@ -11,8 +11,7 @@ import dataclasses
 import json
 import os
 import pathlib
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -23,16 +22,8 @@ from ltu_jax.ask.answers_file import AnswersFile
 from ltu_jax.ask.items import Item as Asked
 from ltu_jax.ask.results import Result
 from ltu_jax.evaluate.errors import EvaluateError
+from ltu_jax.evaluate.progress import Progress, Tell
 from ltu_jax.evaluate.sets.spec import Item
-from ltu_jax.metrics import duration
-
-Tell = Callable[[str], None]
-"""Takes a line on the progress."""
-
-_TELL_SECONDS = 10.0
-
-_MOST_TOLD = 5
-"""Clips that cannot be used and are told; all stand in the result."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,52 +140,6 @@ def differences(
     elif a != b:
       lines.append(f"{prefix}{key}: {_short(a)}, now {_short(b)}")
   return lines
-
-
-class Progress:
-  """Tells every few seconds how far something is, and how long it will take."""
-
-  def __init__(self, name: str, total: int, done: int, tell: Tell):
-    """Begins now.
-
-    Args:
-      name: What is being done.
-      total: Items of this process.
-      done: Those that were done before.
-      tell: Takes a line.
-    """
-    self._name, self._total, self._tell = name, total, tell
-    self._before = self._done = done
-    self._began = self._told = time.monotonic()
-    self._problems = 0
-    if done:
-      tell(f"{name}: {done} of {total} were done before")
-
-  def advance(self, problem: str = "") -> None:
-    """One item more has ended.
-
-    Args:
-      problem: What is wrong with it.
-    """
-    self._done += 1
-    if problem:
-      self._problems += 1
-      if self._problems <= _MOST_TOLD:
-        self._tell(f"{self._name}: {problem}")
-    now = time.monotonic()
-    if now - self._told > _TELL_SECONDS:
-      self._told = now
-      rate = (self._done - self._before) / (now - self._began)
-      left = (self._total - self._done) / rate
-      self._tell(
-        f"{self._name}: {self._done}/{self._total}, {rate:.1f} items/s, "
-        f"{duration(left)} left"
-      )
-
-  def end(self) -> None:
-    """Tells how many could not be asked."""
-    if self._problems > _MOST_TOLD:
-      self._tell(f"{self._name}: {self._problems} items in all have no answer")
 
 
 def share(count: int, alone: bool) -> range:

@@ -88,18 +88,19 @@ def _score(
       for reply, item in zip(replies, items, strict=True)
     ]
     counted = [float(v) for v in verdicts if v is not None]
-    if counted:
-      made.metrics.append(
-        intervals.mean(
-          spec.metric,
-          counted,
-          _draws(evaluator, len(counted)),
-          protocol=name,
-          chance=None if np.isnan(chance) else chance,
-          headline=not made.metrics,
-          note=_left_out(replies, verdicts),
-        )
+    more = {
+      "protocol": name,
+      "chance": None if np.isnan(chance) else chance,
+      "headline": not made.metrics,
+      "note": _left_out(replies, verdicts),
+    }
+    made.metrics.append(
+      intervals.mean(
+        spec.metric, counted, _draws(evaluator, len(counted)), **more
       )
+      if counted
+      else Metric(spec.metric, None, **more)
+    )
     if not control:
       _note(made, name, replies, verdicts, said)
   return made

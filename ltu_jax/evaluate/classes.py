@@ -220,7 +220,9 @@ def _constrained(
   whose every answer is unlikely is no worse than another.
   """
   nothing = np.zeros(len(labels))
-  kinds = {"constrained": "total", "constrained, a token": "mean"}
+  kinds = {"constrained": "total"}
+  if not suffix:
+    kinds["constrained, a token"] = "mean"
   for name, kind in kinds.items():
     raw = np.array(
       [nothing if isinstance(f, str) else getattr(f, kind) for f in found],

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from ltu_jax import compile_cache
 from ltu_jax.evaluate.errors import EvaluateError
+from ltu_jax.evaluate.judging.cost import Prices
 
 PROTOCOLS = ("published", "labels", "constrained")
 """How classes are scored; "exact" comes with openaqa/mini."""
@@ -88,15 +89,12 @@ def _positive(text: str) -> int:
   return value
 
 
-def _prices(text: str) -> tuple[float, float]:
+def _prices(text: str) -> Prices:
   """Reads two prices."""
   try:
-    read, written = map(float, text.split(","))
-  except ValueError as error:
-    raise argparse.ArgumentTypeError(
-      f"{text!r}: give two prices, IN,OUT, of a million tokens"
-    ) from error
-  return read, written
+    return Prices.parse(text)
+  except EvaluateError as error:
+    raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -43,6 +43,9 @@ _CONTENT = ("name", "sounds_dir", "num_train", "num_test")
 _OPENING = (*_CONTENT, "dir", "prepare")
 """Those that open it."""
 
+_EMBEDDINGS = compile_cache.default_folder().parent / "embeddings"
+"""Vectors of texts, which all evaluations share: an endpoint's cost money."""
+
 _DEFAULT = default_config.get_config()
 
 
@@ -74,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     evaluated,
     _settings(args),
     out,
-    embedder=functools.partial(embedder, args.embedder, out / "embeddings"),
+    embedder=functools.partial(embedder, args.embedder, _EMBEDDINGS),
     judge=_judge(args),
     tell=_say if jax.process_index() == 0 else lambda _: None,
   )

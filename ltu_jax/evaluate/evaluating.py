@@ -17,10 +17,11 @@ from ltu_jax.answers.likelihood import Likelihood, Scores
 from ltu_jax.data.prompts import build_prompt, with_input
 from ltu_jax.data.tokenizer import Tokenizer
 from ltu_jax.evaluate import controls, identity, likelihoods, result
-from ltu_jax.evaluate.asked import Replies, Tell, ask_all
+from ltu_jax.evaluate.asked import Replies, ask_all
 from ltu_jax.evaluate.embeddings.embedder import Embedder
 from ltu_jax.evaluate.errors import EvaluateError
 from ltu_jax.evaluate.judging.judge import JudgeSettings
+from ltu_jax.evaluate.progress import Tell
 from ltu_jax.evaluate.result import ItemResult, Result
 from ltu_jax.evaluate.scored import Scored
 from ltu_jax.evaluate.sets.spec import Found, Item, Spec

@@ -117,7 +117,7 @@ class SetsInTraining:
       Evaluated(model, tokenizer, mesh, about, {}, shared=True),
       settings,
       out,
-      embedder=functools.partial(embedder, "minilm", out / "embeddings"),
+      embedder=functools.partial(embedder, "minilm", None),
       tell=lambda _: None,
     )
     results = [evaluator.evaluate(*pair) for pair in self._found]

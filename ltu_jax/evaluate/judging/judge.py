@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ltu_jax.evaluate import endpoint
-from ltu_jax.evaluate.asked import Progress, Tell
 from ltu_jax.evaluate.errors import EvaluateError
 from ltu_jax.evaluate.judging import cost, prompt, verdicts
 from ltu_jax.evaluate.judging.asking import Asker
 from ltu_jax.evaluate.judging.pool import Pool
 from ltu_jax.evaluate.judging.verdicts import Said, VerdictsFile
+from ltu_jax.evaluate.progress import Progress, Tell
 
 _MOST_FAILURES = 10
 """So many requests in a row without an answer: it will not get better."""

@@ -1,0 +1,64 @@
+"""How far long work is, and how long it will take."""
+
+import time
+from collections.abc import Callable
+
+from ltu_jax.metrics import duration
+
+Tell = Callable[[str], None]
+"""Takes a line on the progress."""
+
+_TELL_SECONDS = 10.0
+
+_MOST_TOLD = 5
+"""Problems that are told; all stand in the result."""
+
+
+class Progress:
+  """Tells every few seconds how far something is, and how long it will take."""
+
+  def __init__(self, name: str, total: int, done: int, tell: Tell):
+    """Begins now.
+
+    Args:
+      name: What is being done.
+      total: Items of this process.
+      done: Those that were done before.
+      tell: Takes a line.
+    """
+    self._name, self._total, self._tell = name, total, tell
+    self._before = self._done = done
+    self._told = time.monotonic()
+    # When the first one ended: it may have waited for a compiler.
+    self._first: float | None = None
+    self._problems = 0
+    if done:
+      tell(f"{name}: {done} of {total} were done before")
+
+  def advance(self, problem: str = "") -> None:
+    """One item more has ended.
+
+    Args:
+      problem: What is wrong with it.
+    """
+    self._done += 1
+    if problem:
+      self._problems += 1
+      if self._problems <= _MOST_TOLD:
+        self._tell(f"{self._name}: {problem}")
+    now = time.monotonic()
+    if self._first is None:
+      self._first = now
+    elif now - self._told > _TELL_SECONDS:
+      self._told = now
+      rate = (self._done - self._before - 1) / (now - self._first)
+      left = (self._total - self._done) / rate
+      self._tell(
+        f"{self._name}: {self._done}/{self._total}, {rate:.2g} items/s, "
+        f"{duration(left)} left"
+      )
+
+  def end(self) -> None:
+    """Tells how many could not be asked."""
+    if self._problems > _MOST_TOLD:
+      self._tell(f"{self._name}: {self._problems} items in all have no answer")
