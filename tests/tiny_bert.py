@@ -51,19 +51,19 @@ NEW_POOLING = {"embedding_dimension": WIDTH, "pooling_mode": "mean"}
 
 
 def weights(seed=0):
-  """Random weights, large enough that all parts of the model matter."""
+  """Random weights that all matter, and biases that do not drown them."""
   rng = np.random.default_rng(seed)
 
   def dense(name, out, width):
     return {
       f"{name}.weight": rng.normal(size=(out, width)) * 2 / width**0.5,
-      f"{name}.bias": rng.normal(size=out),
+      f"{name}.bias": rng.normal(size=out) / 4,
     }
 
   def norm(name):
     return {
-      f"{name}.weight": rng.normal(size=WIDTH),
-      f"{name}.bias": rng.normal(size=WIDTH),
+      f"{name}.weight": 1 + rng.normal(size=WIDTH) / 4,
+      f"{name}.bias": rng.normal(size=WIDTH) / 4,
     }
 
   made = norm("embeddings.LayerNorm") | dense("pooler.dense", WIDTH, WIDTH)

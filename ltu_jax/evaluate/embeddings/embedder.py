@@ -26,7 +26,7 @@ class Embedder(Protocol):
       texts: Any number of any texts.
 
     Returns:
-      float32 [len(texts), d]: vectors of length 1, in the texts' order; [0, 0]
+      float32 [len(texts), d]: vectors of length 1, in the texts' order; no rows
       without texts.
 
     Raises:

@@ -37,8 +37,10 @@ class SentenceFolder:
         str(folder), local_files_only=True, trust_remote_code=False
       )
     except (OSError, ValueError, LookupError, ImportError, TypeError) as error:
+      # Its messages have paragraphs; the first line says what is wrong.
+      why = (str(error).strip() or type(error).__name__).splitlines()[0]
       raise EvaluateError(
-        f"{folder}: sentence-transformers cannot load it: {error}"
+        f"{folder}: sentence-transformers cannot load it: {why}"
       ) from error
     self.name = f"{folder.resolve().name}@{_hash(folder)[:16]}"
 
