@@ -1,6 +1,7 @@
 """Runs the command line: loads, asks set after set, prints the table."""
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import json
@@ -58,6 +59,22 @@ def run(args: argparse.Namespace) -> int:
   Returns:
     Exit status.
   """
+  # Standard output is for the results alone.
+  with contextlib.redirect_stdout(sys.stderr):
+    results, out = _evaluate(args)
+  if jax.process_index() == 0:
+    if args.json:
+      print(json.dumps([*map(dataclasses.asdict, results)], allow_nan=False))
+    else:
+      print(table.render(results))
+    _say(f"results and answers are in {out}")
+    if args.report:
+      report([out], None, (), args.data_dir)
+  return 0
+
+
+def _evaluate(args: argparse.Namespace) -> tuple[list[Result], pathlib.Path]:
+  """Asks about all sets; returns the results, and where they are."""
   processes.start(
     coordinator=args.coordinator,
     num_processes=args.num_processes,
@@ -81,23 +98,7 @@ def run(args: argparse.Namespace) -> int:
     judge=_judge(args),
     tell=_say if jax.process_index() == 0 else lambda _: None,
   )
-  results = [evaluator.evaluate(spec, there) for spec, there in found]
-  if jax.process_index() == 0:
-    _print(args, results, out)
-  return 0
-
-
-def _print(
-  args: argparse.Namespace, results: Sequence[Result], out: pathlib.Path
-) -> None:
-  """Prints what came out."""
-  if args.json:
-    print(json.dumps([*map(dataclasses.asdict, results)], allow_nan=False))
-  else:
-    print(table.render(results))
-  _say(f"results and answers are in {out}")
-  if args.report:
-    report([out], None, (), args.data_dir)
+  return [evaluator.evaluate(spec, there) for spec, there in found], out
 
 
 def report(
@@ -114,7 +115,8 @@ def report(
     allow: What may differ between checkpoints.
     data_dir: TFDS's folder, to play the clips of openaqa/mini.
   """
-  from ltu_jax.evaluate import page, player
+  from ltu_jax.evaluate import player
+  from ltu_jax.evaluate.page import report as page
 
   made = page.report(
     folders,

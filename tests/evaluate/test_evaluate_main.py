@@ -209,6 +209,7 @@ def test_a_run_on_data_without_held_out_clips(
 ):
   train, _ = prepare.open_splits(data)
   monkeypatch.setattr(prepare, "open_splits", lambda data: (train, None))
+  capsys.readouterr()
   assert evaluate_main.main([f"--workdir={tmp_path}"]) == 2
   out, err = capsys.readouterr()
   assert out == ""
