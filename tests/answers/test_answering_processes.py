@@ -99,7 +99,7 @@ def test_two_processes_say_what_one_says(tmp_path):
     )
     for i, out in enumerate(outs)
   ]
-  for status, _, err in process_run.finish(started):
+  for status, _, err in process_run.finish(started, timeout=900):
     assert status == 0, err
   found = [json.loads(out.read_text()) for out in outs]
   assert found[0] == found[1]
