@@ -11,11 +11,14 @@ _MOST_BARS = 60
 
 _END_BARS = 15
 
+_ONE_COLUMN = 20
+"""Classes whose bars are below each other; of more, half are beside them."""
+
 _MOST_CELLS = 50
 """Classes of a confusion matrix that can be read."""
 
-_MOST_NUMBERS = 16
-"""Classes of a matrix whose cells are large enough for numbers."""
+_MOST_LARGE = 16
+"""Classes of a matrix whose cells can be large."""
 
 _PAIRS = 20
 
@@ -39,8 +42,8 @@ class Chart:
 
   Attributes:
     title: What the numbers are.
-    best: Bars to show, of many classes those of the best.
-    worst: Of many classes, the bars of the worst.
+    columns: (heading, bars) beside each other; of many classes those of the
+      best and of the worst.
     all: Of many classes, every one.
     curve: Of many classes, points of a line over all of them, for an SVG of
       100 x 100; "" otherwise.
@@ -48,8 +51,7 @@ class Chart:
   """
 
   title: str
-  best: Sequence[Bar]
-  worst: Sequence[Bar]
+  columns: Sequence[tuple[str, Sequence[Bar]]]
   all: Sequence[Bar]
   curve: str
   none: Sequence[str]
@@ -71,14 +73,14 @@ class Confusion:
     protocol: How answers were taken for classes.
     said: Labels of the columns.
     rows: Of the matrix; none of a set with many classes.
-    has_numbers: Whether its cells are large enough for them.
+    fine: Whether its cells have to be small.
     pairs: (truth, said, number, of all) of those most confused.
   """
 
   protocol: str
   said: Sequence[str]
   rows: Sequence[MatrixRow]
-  has_numbers: bool
+  fine: bool
   pairs: Sequence[tuple[str, str, str, str]]
 
 
@@ -142,13 +144,17 @@ def _chart(
     Bar(label, f"{count:,}", words.percent(value), f"{100 * value:.2f}")
     for label, count, value in known
   ]
+  if len(bars) <= _ONE_COLUMN:
+    return Chart(title, [("", bars)], (), "", none)
   if len(bars) <= _MOST_BARS:
-    return Chart(title, bars, (), (), "", none)
+    half = (len(bars) + 1) // 2
+    return Chart(title, [("", bars[:half]), ("", bars[half:])], (), "", none)
   curve = " ".join(
     f"{100 * place / (len(known) - 1):.2f},{100 - 100 * value:.2f}"
     for place, (_, _, value) in enumerate(known)
   )
-  return Chart(title, bars[:_END_BARS], bars[-_END_BARS:], bars, curve, none)
+  ends = [("Best", bars[:_END_BARS]), ("Worst", bars[-_END_BARS:])]
+  return Chart(title, ends, bars, curve, none)
 
 
 def _confusion(
@@ -164,8 +170,8 @@ def _confusion(
       MatrixRow(label, _cells(label, said, row))
       for label, row in zip(labels, matrix, strict=True)
     ]
-  has_numbers = len(said) <= _MOST_NUMBERS
-  return Confusion(protocol, said, rows, has_numbers, _pairs(said, matrix))
+  fine = len(said) > _MOST_LARGE
+  return Confusion(protocol, said, rows, fine, _pairs(said, matrix))
 
 
 def _cells(

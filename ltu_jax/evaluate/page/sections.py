@@ -14,7 +14,7 @@ from ltu_jax.evaluate.page import (
 )
 from ltu_jax.evaluate.page.chosen import Chosen
 from ltu_jax.evaluate.page.comparing import Difference
-from ltu_jax.evaluate.page.folders import Checkpoint
+from ltu_jax.evaluate.page.folders import Checkpoint, Run
 from ltu_jax.evaluate.page.media import Clip, Key, Media
 from ltu_jax.evaluate.result import ItemResult, Result
 
@@ -41,9 +41,9 @@ class Part:
   """One checkpoint's part of a section.
 
   Attributes:
-    anchor: Of the part.
     name: Of the checkpoint.
     result: Its result.
+    question: What was asked, if it was the same of all items; else "".
     facts: (what, value): when and where it was made, on what data.
     settings: (name, value).
     charts: Numbers by class.
@@ -52,9 +52,9 @@ class Part:
     ends: (heading, items) of the worst and of the best.
   """
 
-  anchor: str
   name: str
   result: Result
+  question: str
   facts: Sequence[tuple[str, str]]
   settings: Sequence[tuple[str, str]]
   charts: Sequence[per_class.Chart]
@@ -132,14 +132,8 @@ def make(
         measures.gains(runs),
         [d for d in differences if d.set == name],
         [
-          _part(
-            f"{name}-{number}",
-            checkpoint.name,
-            run.result,
-            choices[name, checkpoint.name],
-            sounds,
-          )
-          for number, (checkpoint, run) in enumerate(runs, 1)
+          _part(checkpoint.name, run, choices[name, checkpoint.name], sounds)
+          for checkpoint, run in runs
         ],
       )
     )
@@ -166,10 +160,10 @@ class _Sounds:
     return Shown(item, clip, self._placed[key], "")
 
 
-def _part(
-  anchor: str, name: str, result: Result, found: Chosen, sounds: _Sounds
-) -> Part:
+def _part(name: str, run: Run, found: Chosen, sounds: _Sounds) -> Part:
   """One checkpoint's part."""
+  result = run.result
+  questions = {item.question for item in run.items}
   ends = [
     (heading, [sounds.show(result.set, item) for item in items])
     for heading, items in (
@@ -179,9 +173,9 @@ def _part(
     if items
   ]
   return Part(
-    anchor,
     name,
     result,
+    questions.pop() if len(questions) == 1 else "",
     _facts(result),
     [(key, words.shown(x)) for key, x in words.flat(result.settings).items()],
     per_class.charts(result.classes, result.headline),

@@ -94,7 +94,7 @@ def _value(value: measures.Value) -> str:
 def _gain(gain: measures.Gain) -> str:
   """A difference of checkpoints on the same items."""
   return (
-    f"{plain(gain.name)} less {plain(gain.first)}, on the same {gain.count}"
+    f"{plain(gain.name)} minus {plain(gain.first)}, on the same {gain.count}"
     f" items: {gain.points} points ({gain.interval})."
   )
 

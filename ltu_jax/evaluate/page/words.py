@@ -8,7 +8,10 @@ _MINUS = "\u2212"
 
 def percent(value: float | None) -> str:
   """A fraction in percent with one digit; "" for None."""
-  return "" if value is None else f"{100 * value:.1f}".replace("-", _MINUS)
+  # Without adding zero, what rounds to it might have a sign.
+  return ("" if value is None else f"{round(100 * value, 1) + 0:.1f}").replace(
+    "-", _MINUS
+  )
 
 
 def points(difference: float) -> str:
