@@ -17,6 +17,7 @@ from ltu_jax.curriculum import Stage
 from ltu_jax.data import prepare
 from ltu_jax.data.question_index import QuestionIndex
 from ltu_jax.data.question_source import QuestionSource
+from ltu_jax.evaluate import result
 from ltu_jax.workdir import load_trained
 from tiny_run import tiny
 
@@ -49,6 +50,7 @@ def whole(sounds, tmp_path_factory, compiled):
   workdir = tmp_path_factory.mktemp("whole")
   config = tiny(sounds)
   config.eval.update(stage_items=4, final_items=4)
+  config.eval.update(sets="mini", sets_every=2, sets_items=4)
   jax.monitoring.register_event_duration_secs_listener(
     lambda event, _, **about: (
       event.endswith("/backend_compile_duration")
@@ -71,6 +73,24 @@ def test_a_run_leaves_everything(whole):
     assert (whole / name).stat().st_size > 100
   for stage in range(3):
     assert (whole / f"checkpoints/stage{stage}/3").is_dir()
+
+
+def test_sets_are_evaluated_at_steps_and_at_the_ends_of_stages(whole):
+  made = sorted(path.name for path in (whole / "evaluation").iterdir())
+  # Every second step of three, and the last.
+  assert made == [
+    f"stage{stage}-step{step:06d}" for stage in range(3) for step in (2, 3)
+  ]
+  for name in made:
+    found = result.read(whole / "evaluation" / name / "mini.json")
+    assert found.data["items"] == 4
+    assert found.model["name"] == found.model["weights"] == name
+    protocols = [metric.protocol for metric in found.metrics]
+    assert protocols == ["exact", "constrained", "constrained, a token"]
+  events = b"".join(
+    path.read_bytes() for path in (whole / "tensorboard/stage1").iterdir()
+  )
+  assert events.count(b"eval/mini/accuracy_constrained_a_token") == 2
 
 
 def test_the_step_is_compiled_once_a_stage(whole, compiled):

@@ -6,6 +6,7 @@ WORKDIR/evaluation/stage2-step001000/SET.json: folders of results as those of
 
 import functools
 import pathlib
+import re
 import shutil
 from collections.abc import Mapping
 from typing import Any
@@ -133,8 +134,8 @@ def _numbers(results: list[Result]) -> tuple[dict[str, float], str]:
   for result in results:
     for metric in result.metrics:
       if metric.value is not None:
-        name = "_".join(filter(None, (metric.name, metric.protocol)))
-        values[f"eval/{result.set}/{name.replace(' ', '_')}"] = metric.value
+        name = re.sub(r"\W+", "_", f"{metric.name} {metric.protocol}".strip())
+        values[f"eval/{result.set}/{name}"] = metric.value
     best = result.headline or result.metrics[0]
     words.append(f"{result.set} {best.name} {100 * best.value:.1f} %")
   return values, ", ".join(words)
