@@ -2,10 +2,8 @@
 
 import dataclasses
 import itertools
-import pathlib
 
 import numpy as np
-import soundfile
 
 from ltu_jax.evaluate import result
 from ltu_jax.evaluate.result import Classes, ItemResult, Metric, Result
@@ -301,20 +299,3 @@ def write(folder, results):
   for made, items in results:
     result.write(folder, made, items)
   return folder
-
-
-def with_sounds(items, folder, seconds=3.0, level=0.1):
-  """The items with a sound file each: a tone that rises, in noise."""
-  folder.mkdir(parents=True, exist_ok=True)
-  out = []
-  for number, it in enumerate(items):
-    random = np.random.default_rng(number)
-    time = np.arange(round(16000 * seconds)) / 16000
-    pitch = (200 + 60 * (number % 20)) * (1 + time / seconds)
-    sound = np.sin(2 * np.pi * np.cumsum(pitch) / 16000) + 0.2 * random.normal(
-      size=len(time)
-    )
-    path = pathlib.Path(folder, f"{number}.wav")
-    soundfile.write(path, level * sound, 16000)
-    out.append(dataclasses.replace(it, path=str(path)))
-  return out
