@@ -38,7 +38,7 @@ SETTINGS = {
   "question": "Close-ended question: Write an audio caption describing the"
   " sound.",
   "decode": {"temperature": 0.1, "top_p": 0.95, "top_k": 500},
-  "embedder": {"name": "all-MiniLM-L6-v2", "sha256": SHA[:12]},
+  "embedder": "all-MiniLM-L6-v2@9f86d081884c7d65",
   "seed": 0,
   "limit": None,
 }
@@ -215,8 +215,8 @@ def open_ended(model):
     for i in range(45)
   ]
   made = base(
-    *("open-ended", "Open-ended", spec.OPEN, model),
-    settings={"judge": "a judge", "seed": 0},
+    *("open_gpt3", "Open-ended (GPT-3.5)", spec.OPEN, model),
+    settings={"judge": {"model": "a judge"}, "seed": 0},
     metrics=[
       Metric("instruction following", 0.75, "judge", 0.7, 0.8, 40, None, 0.0)
     ],

@@ -38,8 +38,8 @@ def report(
     out: Where to write; made if it is not there.
     allow: "settings" and "data": results that differ in them are shown side by
       side with a warning, not refused.
-    load_audio: Returns an item's sound as the bytes of a sound file; None for
-      one that is to be read from its path, or has none.
+    load_audio: Returns the sound of an item whose file is not there, as the
+      bytes of a sound file; None if it has none.
 
   Returns:
     The three files.
