@@ -66,7 +66,6 @@ _WHOLE_ROWS = 16
 """Labels that `whole texts` reads at once."""
 
 Run = Callable[[Sequence[Question]], list]
-"""Questions to one result each."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +91,11 @@ class Pieces:
   def decode(self, ids: Sequence[int]) -> str:
     """Returns a text that says which ids they are."""
     return " ".join(map(str, ids))
+
+
+def prompt_tokens(tokenizer: Pieces) -> int:
+  """Tokens of the prompt."""
+  return len(tokenizer.encode(build_prompt(QUESTION), bos=True, eos=False))
 
 
 def labels(number: int) -> list[str]:
@@ -308,7 +312,7 @@ def outlook(args: argparse.Namespace, number: int = 10_000) -> Iterator[str]:
   cfg = SIZES["7b"]
   model = jax.eval_shape(lambda: build(cfg, jax.random.key(0)))
   tokenizer = Pieces(cfg.llama.vocab)
-  prompt = len(tokenizer.encode(build_prompt(QUESTION), bos=True, eos=False))
+  prompt = prompt_tokens(tokenizer)
   chip = CHIPS[args.chip]
   least = Bound(model, prompt, chip.hbm_bandwidth, chip.flops)
   mean = (1 + args.new_tokens) / 2
@@ -320,6 +324,48 @@ def outlook(args: argparse.Namespace, number: int = 10_000) -> Iterator[str]:
   yield f"{number} clips, 7B in bfloat16, at the bound of one {args.chip}:"
   for kind, seconds in kinds.items():
     yield f"  {kind:14} {number * seconds / 3600:.3g} h"
+
+
+def answering(
+  model: LTU,
+  asked: Sequence[Question],
+  least: Bound,
+  args: argparse.Namespace,
+) -> None:
+  """Compares and times answers, and prints the table."""
+  endless = Pieces(model.cfg.llama.vocab, eos_id=-1)
+  context = model.cfg.num_audio_tokens + least.prompt + args.new_tokens
+  mean = statistics.mean(q.config.max_new_tokens for q in asked)
+  runs = {"one at a time": one_at_a_time(model, endless)}
+  limits = {"one at a time": least.answered(1, mean)}
+  for rows in args.batch:
+    kind = f"rows, {rows}"
+    runs[kind] = by_rows(model, endless, rows, context)
+    limits[kind] = least.answered(rows, mean)
+  agree(runs, asked[:4], args.dtype == "float32")
+  print(*table(measure(runs, asked, args.rounds), limits), sep="\n")
+
+
+def scoring(
+  model: LTU,
+  asked: Sequence[Question],
+  least: Bound,
+  args: argparse.Namespace,
+) -> None:
+  """Compares and times scores, and prints the table."""
+  tokenizer = Pieces(model.cfg.llama.vocab)
+  fewest, rows = min(args.labels), min(args.batch)
+  runs = {"whole texts": whole_texts(model, tokenizer, fewest)}
+  limits = {"whole texts": least.scored(tree_tokens(tokenizer, fewest))}
+  for number in args.labels:
+    tokens = tree_tokens(tokenizer, number)
+    kind = f"labels, {number}"
+    runs[kind] = scored(model, tokenizer, number, rows)
+    limits[kind] = least.scored(tokens)
+    print(f"{kind}: {tokens} tokens, what they share once")
+  few = {kind: runs[kind] for kind in ("whole texts", f"labels, {fewest}")}
+  agree(few, asked[:2], args.dtype == "float32")
+  print(*table(measure(runs, asked, args.rounds), limits), sep="\n")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -336,10 +382,7 @@ def main(argv: Sequence[str] | None = None) -> None:
   parser.add_argument("--chip", choices=CHIPS, default="v5p")
   args = parser.parse_args(argv)
   model = made(SIZES[args.size], args.dtype)
-  endless = Pieces(model.cfg.llama.vocab, eos_id=-1)
-  tokenizer = Pieces(model.cfg.llama.vocab)
-  prompt = len(tokenizer.encode(build_prompt(QUESTION), bos=True, eos=False))
-  context = model.cfg.num_audio_tokens + prompt + args.new_tokens
+  prompt = prompt_tokens(Pieces(model.cfg.llama.vocab))
   least = Bound(model, prompt, bandwidth(), matmul_rate(args.dtype))
   print(
     f"{args.size}, {args.dtype}, a prompt of {prompt}, answers of 1 to"
@@ -347,30 +390,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     f" {jax.devices()[0].device_kind}; memory {least.bytes_s / 1e9:.3g} GB/s,"
     f" matmul {least.flops / 1e12:.3g} TFLOP/s"
   )
-  asked = questions(args.clips, args.new_tokens)
-  mean = statistics.mean(q.config.max_new_tokens for q in asked)
-  answering = {"one at a time": one_at_a_time(model, endless)}
-  limits = {"one at a time": least.answered(1, mean)}
-  for rows in args.batch:
-    kind = f"rows, {rows}"
-    answering[kind] = by_rows(model, endless, rows, context)
-    limits[kind] = least.answered(rows, mean)
-  exact = args.dtype == "float32"
-  agree(answering, asked[:4], exact)
-  print(*table(measure(answering, asked, args.rounds), limits), sep="\n")
-  fewest, rows = min(args.labels), min(args.batch)
-  scoring = {"whole texts": whole_texts(model, tokenizer, fewest)}
-  limits = {"whole texts": least.scored(tree_tokens(tokenizer, fewest))}
-  for number in args.labels:
-    tokens = tree_tokens(tokenizer, number)
-    kind = f"labels, {number}"
-    scoring[kind] = scored(model, tokenizer, number, rows)
-    limits[kind] = least.scored(tokens)
-    print(f"{kind}: {tokens} tokens, what they share once")
-  few = {kind: scoring[kind] for kind in ("whole texts", f"labels, {fewest}")}
-  agree(few, asked[:2], exact)
-  asked = asked[: args.scored_clips]
-  print(*table(measure(scoring, asked, args.rounds), limits), sep="\n")
+  asked = questions(max(args.clips, args.scored_clips), args.new_tokens)
+  answering(model, asked[: args.clips], least, args)
+  scoring(model, asked[: args.scored_clips], least, args)
   print(*outlook(args), sep="\n")
 
 

@@ -137,6 +137,11 @@ class Likelihood:
     self._encode = functools.lru_cache(_KEPT)(
       lambda prompt: encode(tokenizer, prompt, answers)
     )
+    self._slots = functools.lru_cache(_KEPT)(
+      lambda prompt: branches.num_slots(
+        _read(self._encode(prompt)), _MOST_SLOTS
+      )
+    )
     self._trees = functools.lru_cache(_KEPT)(
       lambda prompt, slots: branches.trees(_read(self._encode(prompt)), slots)
     )
@@ -184,9 +189,7 @@ class Likelihood:
     Returns:
       For each tree of a row: those of all rows, and what `scoring.score` says.
     """
-    slots = max(
-      branches.num_slots(_read(a.encoded), _MOST_SLOTS) for a in asked
-    )
+    slots = max(self._slots(a.prompt) for a in asked)
     trees = [self._trees(a.prompt, slots) for a in asked]
     trees += [[]] * (self.num_rows - len(asked))
     clips = [a.clip for a in asked] + [None] * (self.num_rows - len(asked))

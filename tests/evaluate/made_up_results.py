@@ -2,10 +2,8 @@
 
 import dataclasses
 import itertools
-import pathlib
 
 import numpy as np
-import soundfile
 
 from ltu_jax.evaluate import result
 from ltu_jax.evaluate.result import Classes, ItemResult, Metric, Result
@@ -40,7 +38,7 @@ SETTINGS = {
   "question": "Close-ended question: Write an audio caption describing the"
   " sound.",
   "decode": {"temperature": 0.1, "top_p": 0.95, "top_k": 500},
-  "embedder": {"name": "all-MiniLM-L6-v2", "sha256": SHA[:12]},
+  "embedder": "all-MiniLM-L6-v2@9f86d081884c7d65",
   "seed": 0,
   "limit": None,
 }
@@ -217,8 +215,8 @@ def open_ended(model):
     for i in range(45)
   ]
   made = base(
-    *("open-ended", "Open-ended", spec.OPEN, model),
-    settings={"judge": "a judge", "seed": 0},
+    *("open_gpt3", "Open-ended (GPT-3.5)", spec.OPEN, model),
+    settings={"judge": {"model": "a judge"}, "seed": 0},
     metrics=[
       Metric("instruction following", 0.75, "judge", 0.7, 0.8, 40, None, 0.0)
     ],
@@ -301,20 +299,3 @@ def write(folder, results):
   for made, items in results:
     result.write(folder, made, items)
   return folder
-
-
-def with_sounds(items, folder, seconds=3.0, level=0.1):
-  """The items with a sound file each: a tone that rises, in noise."""
-  folder.mkdir(parents=True, exist_ok=True)
-  out = []
-  for number, it in enumerate(items):
-    random = np.random.default_rng(number)
-    time = np.arange(round(16000 * seconds)) / 16000
-    pitch = (200 + 60 * (number % 20)) * (1 + time / seconds)
-    sound = np.sin(2 * np.pi * np.cumsum(pitch) / 16000) + 0.2 * random.normal(
-      size=len(time)
-    )
-    path = pathlib.Path(folder, f"{number}.wav")
-    soundfile.write(path, level * sound, 16000)
-    out.append(dataclasses.replace(it, path=str(path)))
-  return out

@@ -54,7 +54,7 @@ def test_results_made_alike_are_compared(tmp_path):
   [
     ({"question": "What?"}, "question", ("Close-ended", "What?")),
     ({"decode": {"temperature": 1.0}}, "decode.temperature", ("0.1", "1.0")),
-    ({"embedder": {"name": "e5"}}, "embedder.name", ("all-MiniLM", "e5")),
+    ({"embedder": "e5"}, "embedder", ("all-MiniLM", "e5")),
     ({"seed": 1}, "seed", ("0", "1")),
     ({"limit": 100}, "limit", ("None", "100")),
     ({"new": "x"}, "new", ("not given", "x")),

@@ -215,10 +215,11 @@ def test_why_there_is_no_sound_is_said(tmp_path):
   assert "in no file of its own" in reasons[0]
   assert "no longer where it was" in reasons[1]
   assert "clip 2.wav: cannot be decoded" in reasons[2]
-  # What is given goes first, and may be nothing.
-  given = {"clip-0": wav(0.5)}
+  # Only what is in no file is asked for, and may be nothing.
+  given = {"clip-0": wav(0.5), "clip-3": b"another"}
   found = media.collect(items, 10**6, lambda item: given.get(item.id))
   assert [key[1] for key in found.clips] == ["clip-0", "clip-3"]
+  assert list(found.reasons.values()) == reasons[1:]
 
 
 def test_sounds_stop_where_the_page_is_full():

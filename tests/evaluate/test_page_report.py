@@ -148,12 +148,13 @@ def test_the_table_has_the_papers_rows_and_numbers(one):
     ["Mean of classification", "50.3", "48.9"],
     ["AudioCaps SPICE", "17.0", "16.9"],
     ["Clotho SPICE", "11.9", "12.1"],
-    ["Open-ended instruction following", "96.9", "95.4"],
+    ["Open-ended (GPT-3.5) instruction following", "96.9", "95.4"],
+    ["Open-ended (GPT-4) instruction following", "96.9", "95.4"],
     [" ".join([made_up_results.HOSTILE[0]] * 2), "", ""],
   ]
   assert rows[7][3] == f"{MINUS}1.7 17.0 1 16.0 to 18.0 on 1,998 of 2,000"
   assert rows[10][3] == f"{MINUS}0.9 11.0 10.0 to 12.0 on 1,998 of 2,000"
-  assert rows[11][3] == f"{MINUS}21.9 75.0 70.0 to 80.0 on 1,998 of 2,000"
+  assert rows[11][3] == f"{MINUS}21.9 75.0 3 70.0 to 80.0 on 1,998 of 2,000"
 
 
 def test_the_published_means_are_those_of_their_rows():
@@ -184,16 +185,28 @@ def test_another_embedder_is_noted_at_each_number(one):
   rows = list(page.find(".//table[@class='results']/tbody"))
   marks = [[x.get("href") for x in row.iter("a")][1:] for row in rows]
   assert marks[:8] == [["#note-1"]] * 8
-  assert marks[9:12] == [[], [], []]
+  assert marks[9:11] == [[], []] and marks[11] == ["#note-3"]
+  assert notes[2].startswith("The paper has one number for open-ended")
 
 
 def test_the_papers_embedder_needs_no_note(tmp_path):
   made, items = next(made_up_results.all_sets(most=6))
-  for name, embedder in (("a", "text-embedding-ada-002"), ("b", None)):
+  ada = "text-embedding-ada-002 at https://api.example/v1"
+  for name, embedder in (("a", ada), ("b", None)):
     same = dataclasses.replace(made, settings={"embedder": embedder})
     folder = made_up_results.write(tmp_path / name, [(same, items)])
     page = parse(report([folder], folder / "report")[0])
     assert page.find(".//table[@class='results']//sup") is None
+
+
+def test_another_protocol_is_noted(tmp_path):
+  made, items = next(made_up_results.all_sets(most=6))
+  metric = made_up_results.accuracy([0.5] * 200, "constrained")
+  other = dataclasses.replace(made, metrics=[metric])
+  folder = made_up_results.write(tmp_path / "a", [(other, items)])
+  page = parse(report([folder], tmp_path / "out")[0])
+  (note,) = [text(x) for x in page.find(".//ol[@class='notes']")]
+  assert note.startswith("Scored by the protocol constrained, which is not")
 
 
 def test_a_set_without_a_number_says_why(tmp_path, three):

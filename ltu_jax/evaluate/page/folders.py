@@ -82,7 +82,7 @@ def _read_folder(folder: pathlib.Path) -> Checkpoint:
     # Other JSON files of a folder have no items beside them.
     if path.with_suffix(_ITEMS).exists():
       read = result.read(path)
-      runs[paper.row_name(read.set)] = Run(read, result.read_items(path))
+      runs[read.set] = Run(read, result.read_items(path))
   if not runs:
     raise EvaluateError(
       f"{folder}: holds no results (SET.json beside SET{_ITEMS}); run"

@@ -105,13 +105,16 @@ def collect(
 
 def _load(item: ItemResult, load_audio: LoadAudio | None) -> Clip | str:
   """An item's sound, or why there is none."""
-  source = load_audio(item) if load_audio else None
+  path = pathlib.Path(item.path) if item.path else None
+  source = path if path and path.exists() else None
+  if source is None and load_audio:
+    source = load_audio(item)
   if source is None:
-    if item.path is None:
-      return "No sound: it is in no file of its own."
-    source = pathlib.Path(item.path)
-    if not source.exists():
-      return "No sound: the file is no longer where it was."
+    return (
+      "No sound: the file is no longer where it was."
+      if path
+      else "No sound: it is in no file of its own."
+    )
   try:
     heard = hear(source, item.audio)
   except AudioError as error:

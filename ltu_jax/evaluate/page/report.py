@@ -7,13 +7,15 @@ from collections.abc import Collection, Sequence
 
 from ltu_jax.evaluate.page import (
   comparing,
-  folders,
   media,
   sections,
   table,
   to_csv,
   to_html,
   to_markdown,
+)
+from ltu_jax.evaluate.page import (
+  folders as folders_lib,
 )
 from ltu_jax.evaluate.page.folders import Checkpoint
 from ltu_jax.evaluate.page.media import LoadAudio, Media
@@ -23,7 +25,7 @@ PAGE_BYTES = 20_000_000
 
 
 def report(
-  folder_paths: Sequence[pathlib.Path],
+  folders: Sequence[pathlib.Path],
   out: pathlib.Path,
   allow: Collection[str] = (),
   load_audio: LoadAudio | None = None,
@@ -31,13 +33,13 @@ def report(
   """Writes index.html, report.md and table.csv.
 
   Args:
-    folder_paths: A folder of results (SET.json beside SET.items.jsonl) for each
+    folders: A folder of results (SET.json beside SET.items.jsonl) for each
       checkpoint, in the order to show.
     out: Where to write; made if it is not there.
     allow: "settings" and "data": results that differ in them are shown side by
       side with a warning, not refused.
-    load_audio: Returns the sound of an item that is in no file of its own, as
-      the bytes of a sound file; None if there is none.
+    load_audio: Returns the sound of an item whose file is not there, as the
+      bytes of a sound file; None if it has none.
 
   Returns:
     The three files.
@@ -46,7 +48,7 @@ def report(
     EvaluateError: A folder has no results, or they cannot be compared; nothing
       is written.
   """
-  checkpoints = folders.read(folder_paths)
+  checkpoints = folders_lib.read(folders)
   differences = comparing.check(checkpoints, allow)
   choices = sections.choose(checkpoints)
   now = datetime.datetime.now(datetime.UTC)

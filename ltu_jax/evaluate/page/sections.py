@@ -8,7 +8,6 @@ from ltu_jax.evaluate.page import (
   chosen,
   folders,
   measures,
-  paper,
   per_class,
   words,
 )
@@ -149,7 +148,7 @@ class _Sounds:
 
   def show(self, name: str, item: ItemResult) -> Shown:
     """An item of the set of a name."""
-    key = paper.row_name(name), item.id
+    key = name, item.id
     clip = self._media.clips.get(key)
     if clip is None:
       return Shown(item, None, "", self._media.reasons.get(key, ""))

@@ -8,6 +8,7 @@ from ltu_jax.evaluate.page.comparing import Difference
 from ltu_jax.evaluate.page.folders import Checkpoint, Run
 from ltu_jax.evaluate.page.paper import Row
 from ltu_jax.evaluate.result import Metric, Result
+from ltu_jax.evaluate.sets.spec import OPEN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,9 +100,8 @@ class _Notes:
 def _other_row(result: Result) -> Row:
   """The row of a set that is not in the paper."""
   headline = result.headline
-  name = paper.row_name(result.set)
   metric = headline.name if headline else ""
-  return Row(name, result.title, metric, result.published)
+  return Row(result.set, result.title, metric, result.published)
 
 
 def _line(
@@ -156,19 +156,21 @@ def _cell(
 
 def _unlike_the_paper(row: Row, result: Result) -> list[str]:
   """Why a number is not measured as the published one was."""
+  if result.kind == OPEN and row.published:
+    return [paper.OPEN_ENDED]
+  protocol = result.headline.protocol
+  if row.averaged and protocol != paper.PROTOCOL:
+    return [
+      f"Scored by the protocol {protocol or 'of the set'}, which is not that of"
+      " the published numbers."
+    ]
   embedder = result.settings.get("embedder")
-  if not (row.averaged and embedder):
-    return []
-  embedder = words.shown(
-    list(words.flat(embedder).values())
-    if isinstance(embedder, dict)
-    else embedder
-  )
-  if paper.EMBEDDER in embedder:
+  if not row.averaged or not embedder or paper.EMBEDDER in str(embedder):
     return []
   return [
-    f"Scored with the text embedder {embedder}; the published numbers were"
-    f" scored with {paper.EMBEDDER}, and may differ for this alone."
+    f"Scored with the text embedder {words.shown(embedder)}; the published"
+    f" numbers were scored with {paper.EMBEDDER}, and may differ for this"
+    " alone."
   ]
 
 
