@@ -19,6 +19,7 @@ from ltu_jax.data.tokenizer import Tokenizer
 from ltu_jax.evaluate import controls, identity, likelihoods, result
 from ltu_jax.evaluate.asked import Replies, ask_all
 from ltu_jax.evaluate.embeddings.embedder import Embedder
+from ltu_jax.evaluate.embeddings.shared import Shared
 from ltu_jax.evaluate.errors import EvaluateError
 from ltu_jax.evaluate.judging.judge import JudgeSettings
 from ltu_jax.evaluate.progress import Tell
@@ -81,7 +82,7 @@ class Evaluator:
       tell: Takes a line on the progress.
     """
     self.evaluated, self.settings, self.out = evaluated, settings, out
-    self.embedder = functools.cache(embedder)
+    self.embedder = functools.cache(lambda: Shared(embedder()))
     self.judge, self.tell = judge, tell
 
   def evaluate(self, spec: Spec, found: Found) -> Result:

@@ -1,13 +1,17 @@
 """Scoring of open questions: whether a judge says that they are answered."""
 
-from collections.abc import Sequence
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
+
+import jax
 
 from ltu_jax import processes
 from ltu_jax.data.prompts import with_input
 from ltu_jax.evaluate import intervals
 from ltu_jax.evaluate.judging import prompt
-from ltu_jax.evaluate.judging.judge import Tally, judge
+from ltu_jax.evaluate.judging.judge import Tally, Verdict, judge
 from ltu_jax.evaluate.result import Metric
 from ltu_jax.evaluate.scored import Scored
 from ltu_jax.evaluate.sets.spec import Found, Item, Spec
@@ -40,10 +44,7 @@ def score(
     for n in there
   ]
   store = evaluator.out / f"{spec.name}.verdicts.jsonl"
-  # The first process asks; the others find its verdicts.
-  verdicts = processes.in_turn(
-    lambda: judge(pairs, settings, store, evaluator.tell)
-  )
+  verdicts = _verdicts(lambda: judge(pairs, settings, store, evaluator.tell))
   judged = []
   for n, verdict in zip(there, verdicts, strict=False):
     made.said[n]["judge"] = verdict.verdict or verdict.error
@@ -52,6 +53,14 @@ def score(
       made.score[n]["judge"] = judged[-1]
   made.metrics.append(_metric(evaluator, spec, judged, Tally.of(verdicts)))
   return made
+
+
+def _verdicts(ask: Callable[[], list[Verdict]]) -> list[Verdict]:
+  """Asks the judge in the first process, and tells the others."""
+  first = jax.process_index() == 0
+  own = processes.in_turn(lambda: ask() if first else [])
+  told = processes.gather(json.dumps([*map(dataclasses.asdict, own)]))[0]
+  return [Verdict(**values) for values in json.loads(told)]
 
 
 def _metric(

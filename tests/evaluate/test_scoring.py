@@ -5,9 +5,11 @@ import re
 import numpy as np
 import pytest
 
+import http_script
 import made_up_sets
 from known_answers import Known
 from ltu_jax.evaluate import scoring
+from ltu_jax.evaluate.judging.judge import JudgeSettings
 from ltu_jax.evaluate.sets import catalog
 from ltu_jax.evaluate.sets.spec import (
   CAPTIONS,
@@ -145,6 +147,26 @@ def test_captions_of_people_and_of_a_parrot(name, found):
 def test_open_answers_without_a_judge_are_kept(name, found):
   (metric,) = score(name, found, perfect).metrics
   assert metric.value is None and "--judge=MODEL" in metric.note
+
+
+def test_a_judge_counts_what_it_says_is_answered(found, tmp_path):
+  spec, there = catalog.SETS["open_gpt4"], found["open_gpt4"]
+  known = Known(perfect, Distinct(), draws=10)
+  known.out, known.tell = tmp_path, lambda _: None
+  with http_script.serving(
+    answer=lambda request: http_script.says(
+      "no" if there.items[0].question in str(request.body) else "Yes."
+    )
+  ) as server:
+    known.judge = JudgeSettings("judge", server.url)
+    scored = scoring.SCORE[OPEN](known, spec, there, there.items)
+  (metric,) = scored.metrics
+  wrong = [item.question for item in there.items].count(there.items[0].question)
+  assert metric.value == pytest.approx(1 - wrong / len(there.items), 1e-12)
+  assert metric.headline
+  assert scored.settings["judge"]["model"] == "judge"
+  assert scored.said[0]["judge"] == "no" and scored.score[0]["judge"] == 0
+  assert (tmp_path / "open_gpt4.verdicts.jsonl").exists()
 
 
 CLASSES = tuple(f"class {n}" for n in range(10))
