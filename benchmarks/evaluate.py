@@ -259,7 +259,7 @@ def agree(runs: dict[str, Run], asked: Sequence[Question], exact: bool) -> None:
     SystemExit: They differ in float32: then a ratio of times says nothing.
   """
   found = {kind: run(asked) for kind, run in runs.items()}
-  want = next(iter(found.values()))
+  want, *_ = found.values()
   for kind, results in found.items():
     if isinstance(want[0], str):
       off = sum(a != b for a, b in zip(results, want, strict=True)) / len(want)
@@ -293,7 +293,7 @@ def table(found: dict[str, float], least: dict[str, float]) -> Iterator[str]:
   """Lines: clips/s, as a multiple of the first, and of the bound."""
   yield "| kind | clips/s | x the first | of the bound |"
   yield "| --- | ---: | ---: | ---: |"
-  first = next(iter(found.values()))
+  first, *_ = found.values()
   for kind, rate in found.items():
     share = f"{100 * rate * least[kind]:.0f} %" if kind in least else ""
     yield f"| {kind} | {rate:.3g} | {rate / first:.2f} | {share} |"
@@ -316,8 +316,7 @@ def outlook(args: argparse.Namespace, number: int = 10_000) -> Iterator[str]:
   chip = CHIPS[args.chip]
   least = Bound(model, prompt, chip.hbm_bandwidth, chip.flops)
   mean = (1 + args.new_tokens) / 2
-  kinds = {"one at a time": least.answered(1, mean)}
-  kinds |= {f"rows, {rows}": least.answered(rows, mean) for rows in args.batch}
+  kinds = {f"rows, {n}": least.answered(n, mean) for n in [1, *args.batch]}
   kinds |= {
     f"labels, {n}": least.scored(tree_tokens(tokenizer, n)) for n in args.labels
   }
