@@ -20,6 +20,9 @@ os.environ["XLA_FLAGS"] = " ".join(
   ]
 )
 
+# Two workers on two cores: PyTorch's threads would wait for each other's.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # What one test compiled another need not: all workers of a run share a folder.
 _IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 _RUN = os.getppid() if _IS_WORKER else os.getpid()

@@ -45,7 +45,7 @@ PROSE = (
   "The door creaked open, and",
   "In 1969, the first people",
 )
-NEW_TOKENS = 24
+NEW_TOKENS = 16
 
 
 @pytest.fixture(scope="module")
