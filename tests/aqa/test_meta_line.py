@@ -1,7 +1,7 @@
 """Meta information in one line, read and written again.
 
-The lines have the traits of the published ones. All 600 of those that can be had
-came back as they were, too.
+The lines have the traits of the published ones, of which 600 can be had: all of
+those came back as they were, too.
 """
 
 import json
