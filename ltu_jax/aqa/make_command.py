@@ -245,9 +245,10 @@ def _watched(sources: Sequence[Source], limit: int | None, progress: Progress):
 
 def _nothing(clips: dict[str, int], audio: pathlib.Path | None) -> str:
   """Says why there is no question."""
-  if clips["missing"] == clips["listed"]:
+  wanted = clips["listed"] - clips["too_long"] - clips["not_drawn"]
+  if wanted and clips["missing"] == wanted:
     return (
-      f"none of the {clips['listed']} sounds that the tables list is in "
+      f"none of the {wanted} sounds that the tables list is in "
       f"{audio}; give their folder with --audio."
     )
   what = ", ".join(f"{count} {kind}" for kind, count in clips.items() if count)
