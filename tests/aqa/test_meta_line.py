@@ -4,6 +4,7 @@ The lines have the traits of the published ones, of which 600 can be had: all of
 those came back as they were, too.
 """
 
+import dataclasses
 import json
 import random
 
@@ -11,6 +12,7 @@ import pytest
 
 from ltu_jax.aqa import meta_line
 from ltu_jax.aqa.records import ClipRecord, Event, Span
+from ltu_jax.aqa.sources.catalog import Source
 from ltu_jax.evaluate.errors import EvaluateError
 
 _LABELS = (
@@ -62,6 +64,11 @@ def test_published_records_come_back_as_they_were(tmp_path):
     assert {event.label for event in clip.events} <= set(_LABELS)
     assert {event.feature for event in clip.events} <= set(_FEATURES)
     assert clip.has_times and clip.has_features
+  listed = list(Source.parse(f"meta:{path}").read())
+  for clip, one in zip(clips, listed, strict=True):
+    audio = clip.audio.rpartition("/")[2]
+    assert one.record == dataclasses.replace(clip, audio=audio)
+    assert one.names[:2] == (audio, f"Y{audio}")
 
 
 @pytest.mark.parametrize(

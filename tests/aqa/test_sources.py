@@ -144,7 +144,7 @@ def test_read(source, folder):
 
 def test_all_kinds_are_read():
   kinds = {source.partition(":")[0].partition("@")[0] for source in _READ}
-  assert kinds | {"folder"} == KINDS.keys()
+  assert kinds | {"folder", "meta"} == KINDS.keys()
 
 
 def test_splits(folder):

@@ -16,6 +16,7 @@ from ltu_jax.aqa.sources import (
   freesound,
   fsd50k,
   jsonl,
+  meta,
   vggsound,
 )
 from ltu_jax.aqa.sources.listed import Listed
@@ -52,6 +53,7 @@ KINDS: Mapping[str, Kind] = {
   "audiocaps": Kind(audiocaps.read, "train.csv, val.csv or test.csv"),
   "clotho": Kind(clotho.read, "clotho_captions_*.csv"),
   "freesound": Kind(freesound.read, "a JSON file of WavCaps"),
+  "meta": Kind(meta.read, "published meta information"),
   "folder": Kind(folder.read, "a folder of CLASS/CLIP.wav"),
   "jsonl": Kind(jsonl.read, "records of our own"),
 }
