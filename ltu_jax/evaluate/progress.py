@@ -49,7 +49,7 @@ class Progress:
     now = time.monotonic()
     if self._first is None:
       self._first = now
-    elif now - self._told > _TELL_SECONDS:
+    elif now - max(self._told, self._first) > _TELL_SECONDS:
       self._told = now
       rate = (self._done - self._before - 1) / (now - self._first)
       left = (self._total - self._done) / rate
