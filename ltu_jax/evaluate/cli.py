@@ -9,8 +9,9 @@ import argparse
 from collections.abc import Sequence
 
 from ltu_jax import compile_cache
+from ltu_jax.endpoint.cost import Prices
+from ltu_jax.endpoint.errors import EndpointError
 from ltu_jax.evaluate.errors import EvaluateError
-from ltu_jax.evaluate.judging.cost import Prices
 
 PROTOCOLS = ("published", "labels", "constrained")
 """How classes are scored; "exact" comes with openaqa/mini."""
@@ -93,7 +94,7 @@ def _prices(text: str) -> Prices:
   """Reads two prices."""
   try:
     return Prices.parse(text)
-  except EvaluateError as error:
+  except EndpointError as error:
     raise argparse.ArgumentTypeError(str(error)) from error
 
 

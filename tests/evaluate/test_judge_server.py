@@ -20,8 +20,9 @@ import transformers
 
 import http_script
 import smollm2
-from ltu_jax.evaluate.errors import EvaluateError
-from ltu_jax.evaluate.judging import cost, prompt
+from ltu_jax.endpoint import cost
+from ltu_jax.endpoint.errors import EndpointError
+from ltu_jax.evaluate.judging import prompt
 from ltu_jax.evaluate.judging.judge import JudgeSettings, judge
 
 pytestmark = pytest.mark.slow
@@ -199,7 +200,7 @@ def compare(folder, records):
 
 def test_model_that_is_not_there(served, tmp_path):
   settings = JudgeSettings("other/model", served, retries=0)
-  with pytest.raises(EvaluateError) as caught:
+  with pytest.raises(EndpointError) as caught:
     judge(PAIRS[:1], settings, tmp_path / "v.jsonl", print)
   message = str(caught.value)
   assert served in message and "HTTP 4" in message and "\n" not in message
