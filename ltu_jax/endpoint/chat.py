@@ -130,7 +130,7 @@ def _otherwise(
     others.pop("temperature", None)
   if error.param == "max_tokens" and "max_tokens" in others:
     others["max_completion_tokens"] = others.pop("max_tokens")
-  words = f"{error.param} {error.message}".lower()
+  words = f"{error.param} {error.message} {error.body}".lower()
   if any(word in words for word in _SCHEMA_WORDS):
     others.pop(_SCHEMA, None)
   return others

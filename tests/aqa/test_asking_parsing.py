@@ -147,6 +147,7 @@ _TEXTS = (
 _PAIRS = st.lists(st.tuples(_TEXTS, _TEXTS), max_size=4)
 
 
+@settings(deadline=None)
 @given(_PAIRS, st.booleans(), st.sampled_from([None, 1]), st.booleans())
 def test_json_comes_out_as_it_went_in(pairs, ascii_only, indent, as_list):
   made = [{"q": question, "a": answer} for question, answer in pairs]
@@ -156,6 +157,7 @@ def test_json_comes_out_as_it_went_in(pairs, ascii_only, indent, as_list):
   assert found.pairs == tuple(pairs) and not found.dropped
 
 
+@settings(deadline=None)
 @given(_PAIRS)
 def test_python_comes_out_as_it_went_in(pairs):
   made = [
@@ -180,7 +182,7 @@ _ATOMS += [
 ]
 
 
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=300)
 @given(st.lists(st.sampled_from(_ATOMS), max_size=60).map("".join))
 def test_any_text_gives_pairs_that_can_be_written(text):
   found = parse(text)
