@@ -110,6 +110,20 @@ def test_cut_at_the_end(text):
 
 
 @pytest.mark.parametrize(
+  ("text", "dropped"),
+  [
+    ('{"q": "Why?", "a": "As it barks."', {}),
+    ('{"q": "Why?", "a": "As it barks.", "note": "and so', {}),
+    ('{"q": "Why?", "a": "As it barks.", "q": "How lo', {objects.CUT: 1}),
+  ],
+)
+def test_a_whole_pair_in_an_object_that_is_cut(text, dropped):
+  found = parse(f"{TWO}\n{text}")
+  assert found.pairs == (NEXT, PAIR)
+  assert found.dropped == dropped
+
+
+@pytest.mark.parametrize(
   ("text", "reason"),
   [
     ('{"q": "Why?"}', parsing.NO_ANSWER),

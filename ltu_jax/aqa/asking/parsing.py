@@ -9,7 +9,7 @@ and counted.
 import collections
 import dataclasses
 
-from ltu_jax.aqa.asking.objects import BROKEN, Object
+from ltu_jax.aqa.asking.objects import BROKEN, CUT, Object
 from ltu_jax.endpoint import thoughts
 
 EMPTY = "empty"
@@ -92,9 +92,12 @@ class _Pairs:
   def add(self, found: Object) -> None:
     """Takes an object."""
     is_within, self._is_within = self._is_within, False
+    if found.problem == CUT:
+      self._add_cut(found.values)
+      return
     if found.problem:
       # Without a key it is a brace in prose, or one around others.
-      if found.values or found.problem != BROKEN:
+      if found.values:
         self._drop(found.problem)
       return
     known = [(_kind(key), text) for key, text in found.values]
@@ -134,6 +137,20 @@ class _Pairs:
       return
     for question, answer in zip(texts[::2], texts[1::2], strict=True):
       self._add(question, answer)
+
+  def _add_cut(self, values: list[tuple[str, str | None]]) -> None:
+    """Takes the pairs that are whole in an object that is not."""
+    known = [(_kind(key), text) for key, text in values if _kind(key)]
+    texts = [text for _, text in known]
+    whole = 0
+    while [kind for kind, _ in known[whole : whole + 2]] == [
+      "q",
+      "a",
+    ] and None not in texts[whole : whole + 2]:
+      whole += 2
+    self._add_all("qa" * (whole // 2), texts[:whole])
+    if not whole or known[whole:]:
+      self._drop(CUT)
 
   def _add(self, question: str, answer: str) -> None:
     """Takes a pair."""

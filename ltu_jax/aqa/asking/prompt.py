@@ -2,7 +2,8 @@
 
 As for OpenAQA: the clip's meta information in one line, and the wish for ten
 different questions, with answers, that need thinking step by step, as JSON with
-the keys "q" and "a". The words are our own.
+the keys "q" and "a". The words are our own. The form is asked for last: small
+models then keep to it.
 """
 
 from typing import Any
@@ -24,9 +25,7 @@ they are heard, and what that means; where and why the clip may have been \
 recorded; whether anything in it is urgent, funny, strange or rare, and why; \
 what mood it has; what may come next. The harder and the more varied, the \
 better. Write as somebody who has heard the clip and read nothing about it, \
-and ask only what the clip can answer.
-
-"""
+and ask only what the clip can answer."""
 
 _LINES = """\
 Write each pair as a JSON object on a line of its own, {"q": "...", "a": \
@@ -62,7 +61,8 @@ def messages(meta_line: str, schema: bool = False) -> list[dict[str, str]]:
     meta_line: What is known of it, `ClipRecord.meta_line()`.
     schema: Whether replies are held to SCHEMA; else pairs stand line by line.
   """
+  form = _OBJECT if schema else _LINES
   return [
-    {"role": "system", "content": _TASK + (_OBJECT if schema else _LINES)},
-    {"role": "user", "content": meta_line},
+    {"role": "system", "content": _TASK},
+    {"role": "user", "content": f"{meta_line}\n\n{form}"},
   ]
