@@ -194,6 +194,7 @@ def test_metadata_tells_where_sounds_are_from(data_dir, sounds_dir):
     "num_train": 20,
     "num_test": 8,
     "seed": 0,
+    "closed_prefix": 0.0,
   }
   assert metadata["sources"][0]["licence"] == "your own sounds"
   for label in ("Fire", "Low hum", "Mid beep", "Whistle"):

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 import made_up_sounds
-from ltu_jax.aqa import records
+from ltu_jax.aqa import closed_ended, open_ended, records
 from tfds_builders.openaqa import mini, sounds
 
 # Of the code before it made anything but `mini`.
@@ -41,3 +41,15 @@ def test_nothing_else_is_asked_and_answered(bank, split):
     tasks |= {question["task"] for question in questions}
   assert len(tasks) == 7
   assert digest.hexdigest() == _DIGESTS[split]
+
+
+def test_a_prefix_is_put_before_closed_ended_questions_alone(bank):
+  for number in range(5):
+    plain, prefixed = (
+      mini.make_example(bank, "test", number, 0, prefix)["questions"]
+      for prefix in (0, 1)
+    )
+    for question in plain:
+      if question["task"] != open_ended.TASK:
+        question["instruction"] = closed_ended.PREFIX + question["instruction"]
+    assert plain == prefixed

@@ -22,21 +22,27 @@ def examples(
   Args:
     bank: The recordings.
     split: `train` or `test`.
-    recipe: `num_train` or `num_test` scenes, and the `seed`.
+    recipe: `num_train` or `num_test` scenes, the `seed`, and `closed_prefix`.
   """
   total = recipe[f"num_{split}"]
   with concurrent.futures.ThreadPoolExecutor() as pool:
     for start in range(0, total, _SCENES_AT_ONCE):
       numbers = range(start, min(start + _SCENES_AT_ONCE, total))
       made = pool.map(
-        lambda number: make_example(bank, split, number, recipe["seed"]),
+        lambda number: make_example(
+          bank, split, number, recipe["seed"], recipe["closed_prefix"]
+        ),
         numbers,
       )
       yield from zip(numbers, made, strict=True)
 
 
 def make_example(
-  bank: sounds.Bank, split: str, number: int, seed: int
+  bank: sounds.Bank,
+  split: str,
+  number: int,
+  seed: int,
+  closed_prefix: float = 0.0,
 ) -> dict[str, Any]:
   """Makes one record of `mini`: a scene and the questions about it.
 
@@ -45,6 +51,8 @@ def make_example(
     split: `train` or `test`.
     number: Number of the scene in its split.
     seed: Seed of the data set.
+    closed_prefix: Probability that a closed-ended question begins with the
+      published prefix.
 
   Returns:
     The record, in the form of the builder's features.
@@ -65,7 +73,11 @@ def make_example(
     captions=(records.describe(events, bank.facts),),
     split=split,
   )
-  questions = closed_ended.make(clip) + open_ended.make(clip, bank.facts)
+  manner = dataclasses.replace(closed_ended.MINI, prefix=closed_prefix)
+  questions = [
+    *closed_ended.make(clip, manner),
+    *open_ended.make(clip, bank.facts),
+  ]
   return {
     "id": clip.id,
     "audio": flac.encode(pcm),

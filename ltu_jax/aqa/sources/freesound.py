@@ -4,8 +4,7 @@ fsd_final.json, sb_final.json, ...
   {"data": [{"id": "180913", "caption": "Rain.", "duration": 8.5, ...}, ...]}
 
 `id` names the sound file, with or without an ending. `caption` is a text or a
-list of texts. `tags`, where an entry has them, are not labels: people write what
-they like.
+list of texts. `tags`, where an entry has them, are not taken for labels.
 """
 
 import pathlib

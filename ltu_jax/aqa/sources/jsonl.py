@@ -23,6 +23,9 @@ def read(paths: Sequence[pathlib.Path], dataset: str = "") -> Iterator[Listed]:
   (path,) = paths
   for row in tables.read_json_lines(path):
     record = record_lines.parse(row, path.stem)
-    if dataset:
-      record = dataclasses.replace(record, dataset=dataset)
-    yield Listed(record, (record.audio or record.id,), row.where)
+    record = dataclasses.replace(
+      record,
+      dataset=dataset or record.dataset,
+      audio=record.audio or record.id,
+    )
+    yield Listed(record, (record.audio,), row.where)
