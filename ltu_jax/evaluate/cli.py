@@ -9,8 +9,7 @@ import argparse
 from collections.abc import Sequence
 
 from ltu_jax import compile_cache
-from ltu_jax.endpoint.cost import Prices
-from ltu_jax.endpoint.errors import EndpointError
+from ltu_jax.endpoint import flags
 from ltu_jax.evaluate.errors import EvaluateError
 
 PROTOCOLS = ("published", "labels", "constrained")
@@ -88,14 +87,6 @@ def _positive(text: str) -> int:
   if value < 1:
     raise argparse.ArgumentTypeError(f"{value}: it must be 1 or more")
   return value
-
-
-def _prices(text: str) -> Prices:
-  """Reads two prices."""
-  try:
-    return Prices.parse(text)
-  except EndpointError as error:
-    raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -231,7 +222,7 @@ def _add_judge(parser: argparse.ArgumentParser) -> None:
   add("--judge_url", metavar="URL", help="OpenAI-compatible; default: OpenAI's")
   add(
     "--judge_prices",
-    type=_prices,
+    type=flags.prices,
     metavar="IN,OUT",
     help="of a million tokens, for the estimate",
   )

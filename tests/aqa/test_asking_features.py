@@ -40,6 +40,7 @@ def test_phrases(reply, phrase):
     "I cannot hear sounds.",
     "Sure! Loud",
     "Car horn",
+    "The horn is loud",
     "Loud; shrill",
     "Loud (and shrill)",
     "Loud -> shrill",
@@ -55,22 +56,23 @@ def test_what_is_no_phrase(reply):
 
 
 SAID = {
-  "Dog": "Sharp and loud.",
-  "Music": "I am a language model; it depends.",
-  "Car, horn": '"blaring, harsh"',
-  "Owl": "Soft and low",
+  "Dog": ("Sharp and loud.",),
+  "Music": ("I am a language model; it depends.",),
+  "Fire": ("Dry and", "length"),
+  "Car, horn": ('"blaring, harsh"',),
+  "Owl": ("Soft and low",),
 }
 
 
 def say(request):
   content = request.body["messages"][-1]["content"]
   (label,) = [label for label in SAID if f"sound: {label}?" in content]
-  return http_script.says(SAID[label])
+  return http_script.says(*SAID[label])
 
 
 def test_rows_are_added_once(tmp_path, capsys):
   labels, out = tmp_path / "labels.txt", tmp_path / "features.tsv"
-  labels.write_text("Dog\nMusic\n\nRain\nCar, horn\nDog\n")
+  labels.write_text("Dog\nMusic\n\nFire\nRain\nCar, horn\nDog\n")
   out.write_text("label\tfeature\nRain\tBy hand; (so)\nSnow\tNone\n")
   with http_script.serving(answer=say) as server:
     flags = [f"--labels={labels}", f"--out={out}", "--model=m"]
@@ -78,18 +80,19 @@ def test_rows_are_added_once(tmp_path, capsys):
     assert ask_command.run("features", *flags) == 1
     told = capsys.readouterr().err
     assert "Music: no short phrase" in told and "it depends" in told
+    assert "Fire: no short phrase" in told and "2 labels have no" in told
     first = out.read_text()
     assert first == (
       "label\tfeature\nRain\tBy hand; (so)\nSnow\tNone\n"
       "Dog\tSharp and loud\nCar, horn\tBlaring, harsh\n"
     )
-    assert len(server.requests) == 3
+    assert len(server.requests) == 4
     # Again nobody is asked, nor with a label more about those before.
     assert ask_command.run("features", *flags) == 1
-    assert out.read_text() == first and len(server.requests) == 3
+    assert out.read_text() == first and len(server.requests) == 4
     labels.write_text("Dog\nOwl\n")
     assert ask_command.run("features", *flags) == 0
-    assert len(server.requests) == 4
+    assert len(server.requests) == 5
   # As the command `make` reads it.
   assert tables.read(out)["owl"] == ("Soft and low",)
   assert tables.read(out)["rain"] == ("By hand; (so)",)

@@ -28,7 +28,8 @@ def add_parser(commands) -> None:
     help="open-ended questions, by a language model",
     description="Ask a language model for questions and answers about clips, "
     "of which it is told the record. Replies are kept in DIR/replies.jsonl and "
-    "never asked for again; DIR/open.json is made of them.",
+    "never asked for again; DIR/open.json and open_report.json are made of "
+    "them.",
     epilog="Exit status: 0 done, 1 clips are left without a reply (the same "
     "command goes on), 2 a mistake in the call, 130 stopped by Ctrl-C.",
     allow_abbrev=False,

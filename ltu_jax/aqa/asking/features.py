@@ -33,8 +33,10 @@ _STRANGE = re.compile(r"[^\w\s,'\"\u2019&/-]|_|\d{3}")
 `Sound of A (phrase): [0.0s-1.0s]; ...` and `phrase -> A; ...`."""
 
 _REFUSAL = re.compile(
-  r"\b(?:i|i'm|sorry|cannot|can't|unable|unknown|model|ai|please|sure)\b", re.I
+  r"\b(?:i|i'm|sorry|cannot|can't|unable|unknown|model|ai|please|sure|is|are)\b",
+  re.I,
 )
+"""In sentences, not in phrases."""
 
 
 def messages(label: str) -> list[dict[str, str]]:

@@ -100,9 +100,11 @@ class _Asked:
     return line and line["said"]
 
   def feature(self, label: str) -> str | None:
-    """The feature, None without a reply or in one that has none."""
-    said = self.said(label)
-    return None if said is None else features.read(said, label)
+    """The feature; None without a reply, or in one that has none or is cut."""
+    line = self.file.line(self.key(label))
+    if line is None or line.get("finish") == "length":
+      return None
+    return features.read(line["said"], label)
 
 
 def _ask(
@@ -128,6 +130,7 @@ def _ask(
         "model": asked.model,
         "label": label,
         "said": said.text,
+        "finish": said.finish,
         "tokens": said.tokens,
         "options": said.options,
       },
