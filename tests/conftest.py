@@ -52,3 +52,12 @@ def drop_orbax_rest():
   """Orbax leaves coroutines of other arrays behind when one is unreadable."""
   yield
   gc.collect()
+
+
+@pytest.fixture(scope="session")
+def smollm2_served(tmp_path_factory):
+  """The one server of a real model; see smollm2_server.Served."""
+  import smollm2_server  # transformers takes seconds
+
+  with smollm2_server.serving(tmp_path_factory.mktemp("smollm2")) as served:
+    yield served

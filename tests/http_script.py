@@ -31,9 +31,10 @@ class Script:
   requests: list = dataclasses.field(default_factory=list)
 
 
-def says(text, **usage):
+def says(text, finish="stop", **usage):
   """The answer of a chat model."""
-  choice = {"index": 0, "message": {"role": "assistant", "content": text}}
+  message = {"role": "assistant", "content": text}
+  choice = {"index": 0, "message": message, "finish_reason": finish}
   return 200, json.dumps({"choices": [choice], "usage": usage or None}).encode()
 
 

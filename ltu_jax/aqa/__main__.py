@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from ltu_jax.aqa import cli
 from ltu_jax.aqa.errors import AqaError
+from ltu_jax.endpoint.errors import EndpointError
 from ltu_jax.evaluate.errors import EvaluateError
 
 _STOPPED = 130
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   args = cli.parse(argv)
   try:
     return cli.RUN[args.command](args)
-  except (AqaError, EvaluateError) as error:
+  except (AqaError, EndpointError, EvaluateError) as error:
     print(f"aqa: {error}", file=sys.stderr)
     return 2
   except KeyboardInterrupt:

@@ -7,9 +7,13 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 
 from ltu_jax.aqa import make_command
+from ltu_jax.aqa.asking import command as ask_command
+from ltu_jax.aqa.asking import features_command
 
 RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
   "make": make_command.run,
+  "ask": ask_command.run,
+  "features": features_command.run,
 }
 """What runs each command; returns an exit status."""
 
@@ -35,4 +39,6 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     dest="command", required=True, metavar="COMMAND"
   )
   make_command.add_parser(commands)
+  ask_command.add_parser(commands)
+  features_command.add_parser(commands)
   return parser.parse_args(argv)

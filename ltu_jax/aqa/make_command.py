@@ -13,8 +13,8 @@ from ltu_jax.aqa.errors import AqaError
 from ltu_jax.aqa.making import Finder, Job, Made
 from ltu_jax.aqa.output import Output
 from ltu_jax.aqa.sources.catalog import KINDS, Source
-from ltu_jax.evaluate.progress import Progress
 from ltu_jax.evaluate.sets.audio_files import AudioFiles
+from ltu_jax.progress import Progress
 
 _LARGEST_SEED = 2**32 - 1
 

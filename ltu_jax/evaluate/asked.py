@@ -22,8 +22,8 @@ from ltu_jax.ask.answers_file import AnswersFile
 from ltu_jax.ask.items import Item as Asked
 from ltu_jax.ask.results import Result
 from ltu_jax.evaluate.errors import EvaluateError
-from ltu_jax.evaluate.progress import Progress, Tell
 from ltu_jax.evaluate.sets.spec import Item
+from ltu_jax.progress import Progress, Tell
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,8 @@ import argparse
 from collections.abc import Sequence
 
 from ltu_jax import compile_cache
+from ltu_jax.endpoint import flags
 from ltu_jax.evaluate.errors import EvaluateError
-from ltu_jax.evaluate.judging.cost import Prices
 
 PROTOCOLS = ("published", "labels", "constrained")
 """How classes are scored; "exact" comes with openaqa/mini."""
@@ -87,14 +87,6 @@ def _positive(text: str) -> int:
   if value < 1:
     raise argparse.ArgumentTypeError(f"{value}: it must be 1 or more")
   return value
-
-
-def _prices(text: str) -> Prices:
-  """Reads two prices."""
-  try:
-    return Prices.parse(text)
-  except EvaluateError as error:
-    raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -230,7 +222,7 @@ def _add_judge(parser: argparse.ArgumentParser) -> None:
   add("--judge_url", metavar="URL", help="OpenAI-compatible; default: OpenAI's")
   add(
     "--judge_prices",
-    type=_prices,
+    type=flags.prices,
     metavar="IN,OUT",
     help="of a million tokens, for the estimate",
   )

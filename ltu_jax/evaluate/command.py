@@ -18,6 +18,7 @@ from ltu_jax.answering_mesh import answering_mesh
 from ltu_jax.bundle import LOAD_ERRORS, load_model
 from ltu_jax.data import prepare
 from ltu_jax.data.question_source import QuestionSource, RecordError
+from ltu_jax.endpoint.errors import EndpointError
 from ltu_jax.evaluate import identity, table
 from ltu_jax.evaluate.embeddings.choose import embedder
 from ltu_jax.evaluate.errors import EvaluateError
@@ -31,6 +32,7 @@ from ltu_jax.workdir import Trained
 
 ERRORS = (
   *LOAD_ERRORS,
+  EndpointError,
   EvaluateError,
   prepare.PrepareError,
   processes.ProcessError,

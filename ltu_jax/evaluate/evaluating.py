@@ -22,12 +22,12 @@ from ltu_jax.evaluate.embeddings.embedder import Embedder
 from ltu_jax.evaluate.embeddings.shared import Shared
 from ltu_jax.evaluate.errors import EvaluateError
 from ltu_jax.evaluate.judging.judge import JudgeSettings
-from ltu_jax.evaluate.progress import Tell
 from ltu_jax.evaluate.result import ItemResult, Result
 from ltu_jax.evaluate.scored import Scored
 from ltu_jax.evaluate.sets.spec import Found, Item, Spec
 from ltu_jax.evaluate.settings import Settings
 from ltu_jax.models.ltu import LTU
+from ltu_jax.progress import Tell
 
 _STEP = 64
 """A context is a multiple of it, so that few programs serve all sets."""

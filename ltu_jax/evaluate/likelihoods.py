@@ -22,8 +22,8 @@ from ltu_jax.answers.likelihood import Likelihood, Scores
 from ltu_jax.ask import asking
 from ltu_jax.evaluate.asked import as_asked, check_how, share
 from ltu_jax.evaluate.errors import EvaluateError
-from ltu_jax.evaluate.progress import Progress, Tell
 from ltu_jax.evaluate.sets.spec import Item
+from ltu_jax.progress import Progress, Tell
 
 
 def score_all(

@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 
 from embedding_server import EmbeddingServer
+from ltu_jax.endpoint.errors import EndpointError
 from ltu_jax.evaluate.embeddings import choose, endpoint_embedder
 from ltu_jax.evaluate.embeddings.endpoint_embedder import EndpointEmbedder
 from ltu_jax.evaluate.errors import EvaluateError
 from made_up_embedder import MadeUpEmbedder
 
+ERRORS = (EndpointError, EvaluateError)
 MODEL = "made-up-001"
 TEXTS = [f"sound of thing {i} \u4e2d" for i in range(600)]
 # The server sends float32; made to length 1 once more.
@@ -76,19 +78,19 @@ def test_what_was_paid_for_is_kept(server, tmp_path, monkeypatch):
 )
 def test_wrong_answers_are_errors(server, change, word):
   server.change = change
-  with server.running() as url, pytest.raises(EvaluateError, match=word):
+  with server.running() as url, pytest.raises(ERRORS, match=word):
     EndpointEmbedder(MODEL, url)(TEXTS[:3])
 
 
 def test_mistakes_are_told(server, monkeypatch):
   with server.running() as url:
-    with pytest.raises(EvaluateError, match="no model 'other'"):
+    with pytest.raises(EndpointError, match="no model 'other'"):
       EndpointEmbedder("other", url)(TEXTS[:3])
     monkeypatch.setenv("OPENAI_API_KEY", "wrong")
-    with pytest.raises(EvaluateError, match="key is not accepted"):
+    with pytest.raises(EndpointError, match="key is not accepted"):
       EndpointEmbedder(MODEL, url)(TEXTS[:3])
   monkeypatch.delenv("OPENAI_API_KEY")
-  with pytest.raises(EvaluateError, match="OPENAI_API_KEY"):
+  with pytest.raises(EndpointError, match="OPENAI_API_KEY"):
     choose.embedder("openai", None)
 
 

@@ -11,8 +11,10 @@ import time
 import pytest
 
 import http_script
+from ltu_jax.endpoint import cost
+from ltu_jax.endpoint.errors import EndpointError
 from ltu_jax.evaluate.errors import EvaluateError
-from ltu_jax.evaluate.judging import cost, prompt
+from ltu_jax.evaluate.judging import prompt
 from ltu_jax.evaluate.judging.judge import JudgeSettings, Tally, judge
 
 PAIRS = [(f"What is sound {n}?", f"It is number {n}.") for n in range(12)]
@@ -49,7 +51,7 @@ def failing(match, store, *answers, answer=None, pairs=PAIRS, **more):
   """The requests of a run that ends with an error."""
   with (
     http_script.serving(*answers, answer=answer) as server,
-    pytest.raises(EvaluateError, match=match),
+    pytest.raises((EndpointError, EvaluateError), match=match),
   ):
     run(server, store, pairs, **more)
   return server.requests
@@ -244,7 +246,7 @@ def test_cost_is_limited_while_it_runs(store):
     return http_script.says("yes", prompt_tokens=10**6, completion_tokens=0)
 
   more = {"prices": cost.Prices(1, 0), "max_cost": 2.5, "workers": 1}
-  asked = failing(r"has cost [345], ", store, answer=answer, **more)
+  asked = failing(r"has cost [345], and", store, answer=answer, **more)
   done = store.read_bytes().count(b"\n")
   assert 3 <= done == len(asked) <= 5
   # A run of its own may cost as much anew.

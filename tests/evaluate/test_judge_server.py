@@ -6,8 +6,6 @@ compared with what it generates without a server, not with what is right.
 
 import json
 import os
-import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,9 +17,9 @@ import torch
 import transformers
 
 import http_script
-import smollm2
+from ltu_jax.endpoint import cost
 from ltu_jax.evaluate.errors import EvaluateError
-from ltu_jax.evaluate.judging import cost, prompt
+from ltu_jax.evaluate.judging import prompt
 from ltu_jax.evaluate.judging.judge import JudgeSettings, judge
 
 pytestmark = pytest.mark.slow
@@ -33,12 +31,6 @@ PAIRS = [
   ("Why might the person be laughing?", "Someone may have told a joke."),
   ("What could happen next?", ""),
 ]
-
-ENVIRONMENT = os.environ | {
-  "OMP_NUM_THREADS": "1",
-  "HF_HUB_OFFLINE": "1",
-  "HF_HUB_DISABLE_UPDATE_CHECK": "1",
-}
 
 JUDGE = """
 import json, pathlib, sys
@@ -60,55 +52,13 @@ def one_thread():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-  """SmolLM2 as transformers has it; its server reads no GGUF without a hub."""
-  file = smollm2.gguf_file()
-  folder = tmp_path_factory.mktemp("smollm2")
-  source = {"gguf_file": file.name}
-  model = transformers.AutoModelForCausalLM.from_pretrained(
-    file.parent, dtype="float32", **source
-  )
-  # The weights are no longer quantised, but it would not write them.
-  model.hf_quantizer = None
-  del model.config.quantization_config
-  model.save_pretrained(folder)
-  tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, **source)
-  tokenizer.save_pretrained(folder)
-  yield folder
-  shutil.rmtree(folder)
+def folder(smollm2_served):
+  return smollm2_served.folder
 
 
 @pytest.fixture(scope="module")
-def served(folder):
-  """URL of the server that has the model."""
-  command = [sys.executable, "-m", "transformers.cli.transformers", "serve"]
-  command += [str(folder), "--host=127.0.0.1", "--port=0", "--device=cpu"]
-  log = folder / "server.log"
-  with log.open("wb") as file:
-    process = subprocess.Popen(
-      [*command, "--dtype=float32", "--log-level=info"],
-      stdout=file,
-      stderr=subprocess.STDOUT,
-      env=ENVIRONMENT,
-    )
-  try:
-    yield f"{address(log, process)}/v1"
-  finally:
-    process.terminate()
-    process.wait(30)
-
-
-def address(log, process):
-  """Where it listens, when it does."""
-  for _ in range(1200):
-    if found := re.search(r"running on (http://[\d.:]+)", log.read_text()):
-      return found[1]
-    try:
-      process.wait(0.1)
-    except subprocess.TimeoutExpired:
-      continue
-    break
-  raise AssertionError(log.read_text())
+def served(smollm2_served):
+  return smollm2_served.url
 
 
 def asked_about(request):

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from ltu_jax.evaluate.errors import EvaluateError
+from ltu_jax.endpoint.chat import Said
+from ltu_jax.endpoint.errors import EndpointError
 from ltu_jax.evaluate.judging import verdicts
-from ltu_jax.evaluate.judging.verdicts import Said, VerdictsFile
+from ltu_jax.evaluate.judging.verdicts import VerdictsFile
 
 
 def key(n):
@@ -58,14 +59,14 @@ def test_digest_is_of_all_that_is_asked(monkeypatch):
 def test_other_files_are_left_as_they_are(tmp_path, text):
   path = tmp_path / "a.jsonl"
   path.write_text(text)
-  with pytest.raises(EvaluateError, match=r"a\.jsonl, line \d"):
+  with pytest.raises(EndpointError, match=r"a\.jsonl, line \d"):
     VerdictsFile(path)
   assert path.read_text() == text
 
 
 def test_only_one_writes(tmp_path):
   path = tmp_path / "a.jsonl"
-  error = pytest.raises(EvaluateError, match="another program")
+  error = pytest.raises(EndpointError, match="another program")
   with VerdictsFile(path), error:
     VerdictsFile(path)
   with VerdictsFile(path):
@@ -73,7 +74,7 @@ def test_only_one_writes(tmp_path):
 
 
 def test_cannot_be_written(tmp_path):
-  with pytest.raises(EvaluateError, match="cannot be written"):
+  with pytest.raises(EndpointError, match="cannot be written"):
     VerdictsFile(tmp_path)
 
 
@@ -81,8 +82,8 @@ def test_disk_is_full():
   # Linux's device that is always full; it cannot be truncated, so is not opened
   # by name.
   file = object.__new__(VerdictsFile)
-  file._path, file._said = "full", {}
-  error = pytest.raises(EvaluateError, match="No space left")
+  file._path, file._at = "full", {}
+  error = pytest.raises(EndpointError, match="No space left")
   with open("/dev/full", "ab") as file._file, error:
     add(file, 1)
   assert file.get(key(1)) is None

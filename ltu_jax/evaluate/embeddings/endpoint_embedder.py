@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ltu_jax.evaluate import endpoint
+from ltu_jax.endpoint import client as client_lib
 from ltu_jax.evaluate.embeddings.embedder import unit
 from ltu_jax.evaluate.errors import EvaluateError
 
@@ -33,14 +33,14 @@ class EndpointEmbedder:
 
     Args:
       model: The name that the endpoint knows.
-      base_url: See `endpoint.client`.
+      base_url: See ltu_jax/endpoint/client.py.
       key_name: The environment variable that has the key.
 
     Raises:
-      EvaluateError: See `endpoint.client`.
+      EndpointError: See ltu_jax/endpoint/client.py.
     """
-    self._client, self._model = endpoint.client(base_url, key_name), model
-    url = endpoint.shown(str(self._client.base_url))
+    self._client, self._model = client_lib.client(base_url, key_name), model
+    url = client_lib.shown(str(self._client.base_url))
     self.name = f"{model} at {url}"
 
   def __call__(self, texts: Sequence[str]) -> np.ndarray:
@@ -76,7 +76,7 @@ class EndpointEmbedder:
   def _ask(self, texts: list[str]) -> list[Any]:
     """What the client makes of the answer, in the order of its numbers."""
     try:
-      with endpoint.explained(self._client, self._model):
+      with client_lib.explained(self._client, self._model):
         found = self._client.embeddings.create(model=self._model, input=texts)
         return sorted(found.data, key=lambda one: one.index)
     # What the client's own code ends with where an answer has another form.

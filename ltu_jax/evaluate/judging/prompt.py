@@ -9,6 +9,8 @@ compared.
 
 import re
 
+from ltu_jax.endpoint import thoughts
+
 YES, NO, UNCLEAR = "yes", "no", "unclear"
 """Verdicts; what is neither yes nor no counts as no, and is counted apart."""
 
@@ -30,9 +32,6 @@ what the question asks?
 
 Does the response answer the question? Say one word: yes or no."""
 """The whole message to the judge."""
-
-_THOUGHTS = re.compile(r"^\s*<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.S)
-"""What local reasoning models write before they answer."""
 
 _WORD = r"(yes|no)(?![^\W_])"
 
@@ -72,7 +71,7 @@ def read(said: str) -> str:
     YES or NO where they begin with that, or state one of the two further on;
     UNCLEAR where they do neither, or both.
   """
-  text = _THOUGHTS.sub("", said)
+  text = thoughts.without(said)
   if len(text) > _LONGEST:
     text = text[: _LONGEST // 2] + text[-_LONGEST // 2 :]
   if first := _FIRST.match(text):
@@ -87,4 +86,4 @@ def read(said: str) -> str:
 
 def is_cut(said: str) -> bool:
   """Whether a judge was cut off before it said anything but thoughts."""
-  return not _THOUGHTS.sub("", said).strip()
+  return not thoughts.without(said).strip()

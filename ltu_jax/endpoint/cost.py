@@ -1,10 +1,10 @@
-"""What a judge will cost, before it is asked."""
+"""What asking a model will cost, before it is asked."""
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
-from ltu_jax.evaluate.errors import EvaluateError
+from ltu_jax.endpoint.errors import EndpointError
 
 _BYTES_PER_TOKEN = 4
 """Of English text; common tokenizers take 4 to 5."""
@@ -21,7 +21,7 @@ class Prices:
 
   Attributes:
     asked: Of tokens that are sent.
-    said: Of tokens that the judge writes.
+    said: Of tokens that the model writes.
   """
 
   asked: float
@@ -32,14 +32,14 @@ class Prices:
     """Reads `IN,OUT`, such as "2.5,10".
 
     Raises:
-      EvaluateError: It is something else.
+      EndpointError: It is something else.
     """
     try:
       asked, said = map(float, text.split(","))
     except ValueError:
       asked = said = math.nan
     if not (0 <= asked < math.inf and 0 <= said < math.inf):
-      raise EvaluateError(
+      raise EndpointError(
         f"prices {text!r}: two numbers are needed, for a million tokens sent "
         "and a million written, such as 2.5,10."
       )
@@ -57,7 +57,7 @@ class Estimate:
   Attributes:
     requests: Messages to send.
     asked: Tokens in them, about.
-    said: Tokens of answers, at most.
+    said: Tokens of replies, at most.
   """
 
   requests: int
@@ -79,15 +79,25 @@ class Estimate:
     return prices.cost((self.asked, self.said))
 
 
-def estimate(messages: Iterable[str], max_tokens: int) -> Estimate:
-  """Estimates tokens without the judge's tokenizer.
+def estimate(
+  messages: Iterable[Sequence[Mapping[str, str]]], max_tokens: int
+) -> Estimate:
+  """Estimates tokens without the model's tokenizer.
 
   Args:
-    messages: All that is to be sent.
-    max_tokens: Of an answer, at most.
+    messages: All that is to be sent: the messages of each request.
+    max_tokens: Of a reply, at most.
   """
-  asked = [message_tokens(message) for message in messages]
-  return Estimate(len(asked), sum(asked), len(asked) * max_tokens)
+  requests = asked = 0
+  for request in messages:
+    requests += 1
+    asked += messages_tokens(request)
+  return Estimate(requests, asked, requests * max_tokens)
+
+
+def messages_tokens(messages: Sequence[Mapping[str, str]]) -> int:
+  """About how many tokens a request has."""
+  return sum(message_tokens(message["content"]) for message in messages)
 
 
 def message_tokens(message: str) -> int:

@@ -1,9 +1,9 @@
-"""What judging costs."""
+"""What asking costs."""
 
 import pytest
 
-from ltu_jax.evaluate.errors import EvaluateError
-from ltu_jax.evaluate.judging import cost, prompt
+from ltu_jax.endpoint import cost
+from ltu_jax.endpoint.errors import EndpointError
 
 
 def test_prices():
@@ -17,12 +17,14 @@ def test_prices():
   "text", ["", "1", "1,2,3", "a,b", "-1,2", "1,nan", "inf,1"]
 )
 def test_prices_that_are_none(text):
-  with pytest.raises(EvaluateError, match="prices"):
+  with pytest.raises(EndpointError, match="prices"):
     cost.Prices.parse(text)
 
 
 def test_estimate():
-  found = cost.estimate(["a" * 400, "b" * 800], max_tokens=16)
+  found = cost.estimate(
+    [[{"content": "a" * 400}], [{"content": "b" * 800}]], max_tokens=16
+  )
   assert (found.requests, found.said) == (2, 32)
   assert found.asked == 2 * cost.message_tokens("") + 100 + 200
   assert "no prices" in found.line(None)
@@ -31,4 +33,4 @@ def test_estimate():
 
 def test_texts_of_any_kind_have_a_size():
   assert cost.message_tokens("\ud800") > 0
-  assert cost.message_tokens(prompt.message("", "")) > 0
+  assert cost.message_tokens("") > 0

@@ -11,7 +11,7 @@ import urllib.parse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ltu_jax.evaluate.errors import EvaluateError
+from ltu_jax.endpoint.errors import EndpointError, NoReplyError
 
 if TYPE_CHECKING:
   import openai
@@ -30,20 +30,6 @@ _NO_QUOTA = "insufficient_quota"
 
 _NO_KEY = "no-key-needed"
 """For servers that ask for none; the package does."""
-
-
-class EndpointError(EvaluateError):
-  """A request without an answer.
-
-  Attributes:
-    lasting: Whether the next request would fare no better: a wrong key, no
-      such model, nothing left to spend, no server.
-  """
-
-  def __init__(self, message: str, lasting: bool):
-    """Takes the line for the user."""
-    super().__init__(message)
-    self.lasting = lasting
 
 
 def client(
@@ -65,7 +51,7 @@ def client(
     timeout: Seconds that one request may take.
 
   Raises:
-    EvaluateError: The package is missing, the URL is none, or there is no key.
+    EndpointError: The package is missing, the URL is none, or there is no key.
   """
   openai = _package()
   url = base_url or os.environ.get("OPENAI_BASE_URL") or None
@@ -87,7 +73,7 @@ def explained(client: "openai.OpenAI", model: str) -> Iterator[None]:
     model: Name of the model that is asked for.
 
   Raises:
-    EndpointError: Names the URL, what is wrong and what to do.
+    NoReplyError: Names the URL, what is wrong and what to do.
   """
   openai = _package()
   url = shown(str(client.base_url))
@@ -96,22 +82,22 @@ def explained(client: "openai.OpenAI", model: str) -> Iterator[None]:
   except openai.APIStatusError as error:
     raise _status(error, url, model, client) from error
   except openai.APITimeoutError as error:
-    raise EndpointError(
+    raise NoReplyError(
       f"{url}: no answer in {client.timeout:g} s; the server may be "
       "overloaded: ask fewer at once.",
       lasting=False,
     ) from error
   except openai.APIConnectionError as error:
-    raise EndpointError(
+    raise NoReplyError(
       f"{url}: no connection ({_words(error.__cause__, client.api_key)}); "
       "see that the server runs, and that the URL is right.",
       lasting=True,
     ) from error
   # It parses answers outside of its own errors.
   except (openai.OpenAIError, ValueError) as error:
-    if isinstance(error, EvaluateError):
+    if isinstance(error, EndpointError):
       raise
-    raise EndpointError(
+    raise NoReplyError(
       f"{url}: an answer that is not of OpenAI's API "
       f"({_words(error, client.api_key)}); see that the URL is right, it often "
       "ends with /v1.",
@@ -128,41 +114,41 @@ def shown(url: str) -> str:
 
 def _status(
   error: "openai.APIStatusError", url: str, model: str, client: "openai.OpenAI"
-) -> EndpointError:
+) -> NoReplyError:
   """What an HTTP status means here."""
   code, words = error.status_code, _words(error, client.api_key)
   said = f"{url}: HTTP {code}"
   if code in (401, 403):
-    return EndpointError(
+    return NoReplyError(
       f"{said}, the key is not accepted; see the environment variable that has"
       f" it, and what the key may do ({words}).",
       lasting=True,
     )
   if code == 404:
-    return EndpointError(
+    return NoReplyError(
       f"{said}, no model {model!r} there, or no such API; see the model's name,"
       f" and that the URL is right, it often ends with /v1 ({words}).",
       lasting=True,
     )
   if code == 402 or (code == 429 and _NO_QUOTA in (error.code, error.type)):
-    return EndpointError(
+    return NoReplyError(
       f"{said}, out of quota; see the plan and billing of the account. What is "
       f"done is kept, and the same command goes on from there ({words}).",
       lasting=True,
     )
   if code == 429:
-    return EndpointError(
+    return NoReplyError(
       f"{said}, too many requests, also after {client.max_retries} retries; ask"
       f" fewer at once, or go on later with the same command ({words}).",
       lasting=False,
     )
   if code >= 500:
-    return EndpointError(
+    return NoReplyError(
       f"{said}, the server fails; see its log, or go on later with the same "
       f"command ({words}).",
       lasting=False,
     )
-  return EndpointError(f"{said}: {words}.", lasting=False)
+  return NoReplyError(f"{said}: {words}.", lasting=False)
 
 
 def _words(error: BaseException | None, key: str) -> str:
@@ -186,12 +172,12 @@ def _key(name: str, local: bool) -> str:
   if not key:
     if local:
       return _NO_KEY
-    raise EvaluateError(
+    raise EndpointError(
       f"no key: set the environment variable {name}, or give the base URL of a "
       "local server."
     )
   if not key.isascii() or not key.isprintable() or " " in key:
-    raise EvaluateError(
+    raise EndpointError(
       f"{name}: holds no key but something with spaces, line breaks or other "
       "characters that no key has."
     )
@@ -206,7 +192,7 @@ def _host(url: str) -> str:
   except ValueError:
     host = None
   if not host or parts.scheme not in ("http", "https"):
-    raise EvaluateError(
+    raise EndpointError(
       f"base URL {url.rpartition('@')[2]!r}: not of the form "
       "http://HOST:PORT/v1 or https://HOST/v1."
     )
@@ -226,7 +212,7 @@ def _package():
   try:
     import openai
   except ImportError as error:
-    raise EvaluateError(
+    raise EndpointError(
       "the package openai is missing: pip install -e '.[evaluate]'"
     ) from error
   return openai

@@ -7,8 +7,8 @@ import time
 import pytest
 
 import http_script
-from ltu_jax.evaluate import endpoint
-from ltu_jax.evaluate.errors import EvaluateError
+from ltu_jax.endpoint import client as client_lib
+from ltu_jax.endpoint.errors import EndpointError, NoReplyError
 
 KEY = "sk-secret-0123456789"
 
@@ -20,7 +20,7 @@ def environment(monkeypatch):
 
 
 def ask(made):
-  with endpoint.explained(made, "judge-1"):
+  with client_lib.explained(made, "judge-1"):
     return made.chat.completions.create(
       model="judge-1", messages=[{"role": "user", "content": "x"}]
     )
@@ -29,8 +29,8 @@ def ask(made):
 def failure(*answers, retries=0):
   """The error, and how many requests came."""
   with http_script.serving(*answers) as server:
-    made = endpoint.client(server.url, retries=retries, timeout=5)
-    with pytest.raises(endpoint.EndpointError) as caught:
+    made = client_lib.client(server.url, retries=retries, timeout=5)
+    with pytest.raises(NoReplyError) as caught:
       ask(made)
   message = str(caught.value)
   assert KEY not in message and "\n" not in message
@@ -41,7 +41,7 @@ def failure(*answers, retries=0):
 def test_asks_with_the_key_of_the_environment(monkeypatch):
   monkeypatch.setenv("OTHER_KEY", "  sk-other\n")
   with http_script.serving(http_script.says("Yes")) as server:
-    made = endpoint.client(server.url, "OTHER_KEY")
+    made = client_lib.client(server.url, "OTHER_KEY")
     assert ask(made).choices[0].message.content == "Yes"
   (request,) = server.requests
   assert request.path == "/v1/chat/completions"
@@ -52,7 +52,7 @@ def test_base_url_of_the_environment(monkeypatch):
   with http_script.serving(http_script.says("No")) as server:
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     monkeypatch.delenv("OPENAI_API_KEY")
-    assert ask(endpoint.client(None)).choices[0].message.content == "No"
+    assert ask(client_lib.client(None)).choices[0].message.content == "No"
 
 
 @pytest.mark.parametrize(
@@ -68,21 +68,21 @@ def test_base_url_of_the_environment(monkeypatch):
 )
 def test_local_servers_need_no_key(url, monkeypatch):
   monkeypatch.delenv("OPENAI_API_KEY")
-  assert endpoint.client(url).api_key
+  assert client_lib.client(url).api_key
 
 
 @pytest.mark.parametrize("url", [None, "https://api.openai.com/v1"])
 def test_others_need_one(url, monkeypatch):
   monkeypatch.setenv("OPENAI_API_KEY", " ")
-  with pytest.raises(EvaluateError, match="OPENAI_API_KEY"):
-    endpoint.client(url)
+  with pytest.raises(EndpointError, match="OPENAI_API_KEY"):
+    client_lib.client(url)
 
 
 @pytest.mark.parametrize("key", ["sk-a b", "sk-\N{LATIN SMALL LETTER U}\u00fc"])
 def test_a_key_that_is_none_is_not_shown(key, monkeypatch):
   monkeypatch.setenv("OPENAI_API_KEY", key)
-  with pytest.raises(EvaluateError, match="OPENAI_API_KEY") as caught:
-    endpoint.client(None)
+  with pytest.raises(EndpointError, match="OPENAI_API_KEY") as caught:
+    client_lib.client(None)
   assert key not in str(caught.value)
 
 
@@ -90,12 +90,12 @@ def test_a_key_that_is_none_is_not_shown(key, monkeypatch):
   "url", ["localhost:80", "ftp://x/v1", "http://", "http://[::1/v1", "http:/x"]
 )
 def test_urls_that_are_none(url):
-  with pytest.raises(EvaluateError, match="base URL"):
-    endpoint.client(url)
+  with pytest.raises(EndpointError, match="base URL"):
+    client_lib.client(url)
 
 
 def test_password_of_a_url_is_not_shown():
-  assert endpoint.shown("https://u:pw@h:1/v1/?key=3") == "https://h:1/v1"
+  assert client_lib.shown("https://u:pw@h:1/v1/?key=3") == "https://h:1/v1"
 
 
 def test_package_is_missing(monkeypatch):
@@ -107,8 +107,8 @@ def test_package_is_missing(monkeypatch):
     return real(name, *rest, **more)
 
   monkeypatch.setattr(builtins, "__import__", without)
-  with pytest.raises(EvaluateError, match="evaluate"):
-    endpoint.client(None)
+  with pytest.raises(EndpointError, match="evaluate"):
+    client_lib.client(None)
 
 
 def test_wrong_key_that_the_server_repeats():
@@ -142,7 +142,7 @@ def test_waits_as_long_as_the_server_asks():
   busy = (429, http_script.error("busy"), {"Retry-After": "1"})
   with http_script.serving(busy, http_script.says("Yes")) as server:
     start = time.monotonic()
-    ask(endpoint.client(server.url))
+    ask(client_lib.client(server.url))
   # Without the header the first wait is at most 0.5 s.
   assert time.monotonic() - start >= 1
 
@@ -150,7 +150,9 @@ def test_waits_as_long_as_the_server_asks():
 def test_goes_on_after_a_failure_of_the_server():
   broken = (500, b"boom")
   with http_script.serving(broken, http_script.says("Yes")) as server:
-    assert ask(endpoint.client(server.url)).choices[0].message.content == "Yes"
+    assert (
+      ask(client_lib.client(server.url)).choices[0].message.content == "Yes"
+    )
   assert len(server.requests) == 2
 
 
@@ -187,8 +189,8 @@ def test_long_words_are_cut():
 def test_nobody_listens():
   with socket.create_server(("127.0.0.1", 0)) as taken:
     port = taken.getsockname()[1]
-  made = endpoint.client(f"http://127.0.0.1:{port}/v1", retries=0)
-  with pytest.raises(endpoint.EndpointError, match="no connection") as caught:
+  made = client_lib.client(f"http://127.0.0.1:{port}/v1", retries=0)
+  with pytest.raises(NoReplyError, match="no connection") as caught:
     ask(made)
   assert caught.value.lasting and f":{port}/v1" in str(caught.value)
 
@@ -196,9 +198,9 @@ def test_nobody_listens():
 def test_no_answer_in_time():
   with socket.create_server(("127.0.0.1", 0)) as silent:
     port = silent.getsockname()[1]
-    made = endpoint.client(
+    made = client_lib.client(
       f"http://127.0.0.1:{port}/v1", retries=0, timeout=0.2
     )
-    with pytest.raises(endpoint.EndpointError, match=r"0\.2 s") as caught:
+    with pytest.raises(NoReplyError, match=r"0\.2 s") as caught:
       ask(made)
   assert not caught.value.lasting

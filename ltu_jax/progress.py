@@ -17,7 +17,14 @@ _MOST_TOLD = 5
 class Progress:
   """Tells every few seconds how far something is, and how long it will take."""
 
-  def __init__(self, name: str, total: int, done: int, tell: Tell):
+  def __init__(
+    self,
+    name: str,
+    total: int,
+    done: int,
+    tell: Tell,
+    more: Callable[[], str] = lambda: "",
+  ):
     """Begins now.
 
     Args:
@@ -25,7 +32,9 @@ class Progress:
       total: Items of this process.
       done: Those that were done before.
       tell: Takes a line.
+      more: Gives what else is to be told each time; may be "".
     """
+    self._more = more
     self._name, self._total, self._tell = name, total, tell
     self._before = self._done = done
     self._told = time.monotonic()
@@ -53,10 +62,11 @@ class Progress:
       self._told = now
       rate = (self._done - self._before - 1) / (now - self._first)
       left = (self._total - self._done) / rate
-      self._tell(
+      line = (
         f"{self._name}: {self._done}/{self._total}, {rate:.2g} items/s, "
         f"{duration(left)} left"
       )
+      self._tell(", ".join(filter(None, (line, self._more()))))
 
   def end(self) -> None:
     """Tells how many could not be asked."""
