@@ -23,23 +23,31 @@ class ItemError(ValueError):
   """No valid JSON, or an item that is too long; says why."""
 
 
+class NoListError(ItemError):
+  """An object without the list that was asked for."""
+
+
 class TooLongError(ItemError):
   """An item that is too long."""
 
 
-def read(stream: Utf8Stream) -> Iterator[object]:
+def read(stream: Utf8Stream, under: str = "") -> Iterator[object]:
   """Yields the items of the list.
 
   Args:
-    stream: The text, at its start; it begins with a list.
+    stream: The text, at its start; it begins with a list, or with an object.
+    under: Key of the list in the object; empty if the text is the list.
 
   Raises:
     ItemError: If it is no JSON or ends early, or an item is too long.
+    NoListError: If the object has no such list.
   """
   limited = _Limited(stream)
   # The containers that are open, and for each the key that comes next.
   open_: list[list | dict] = []
   keys: list[str] = []
+  level = 2 if under else 1
+  found = not under
   try:
     for event, value in ijson.basic_parse(
       limited, buf_size=_PIECE, use_float=True
@@ -54,14 +62,31 @@ def read(stream: Utf8Stream) -> Iterator[object]:
         value = {} if event == "start_map" else []
         open_.append(value)
         keys.append("")
+        found = found or _is_list_under(open_, keys, under)
         continue
-      if len(open_) == 1:
+      if len(open_) == level and (
+        not under or _is_list_under(open_, keys, under)
+      ):
         limited.start = stream.position
         yield value
       elif open_:
         _put(open_[-1], keys[-1], value)
   except ijson.JSONError as error:
     raise ItemError(_reason(error)) from error
+  if not found:
+    raise NoListError(f"there is no list under {under!r}")
+
+
+def _is_list_under(
+  open_: list[list | dict], keys: list[str], under: str
+) -> bool:
+  """Whether the list that is open is the one of the outermost object's key."""
+  return (
+    len(open_) == 2
+    and isinstance(open_[0], dict)
+    and keys[0] == under
+    and isinstance(open_[1], list)
+  )
 
 
 def _put(container: list | dict, key: str, value: object) -> None:

@@ -19,7 +19,7 @@ class Span:
 
   Attributes:
     onset: Start in seconds from the start of the clip.
-    offset: End in seconds, after `onset`.
+    offset: End in seconds, not before `onset`.
   """
 
   onset: float
@@ -67,30 +67,54 @@ class Event:
 
 @dataclasses.dataclass(frozen=True)
 class ClipRecord:
-  """All that is known of a clip.
+  """All that is known of a clip: strong, weak or a caption alone.
 
   Attributes:
     id: Name of the clip; also the seed of every choice made for it.
     dataset: Where the clip is from, as `as_strong_train`.
-    events: Its sounds. Those with times are in order of onset.
-    caption: A sentence about it; may be empty.
+    events: Its sounds; may be none. Those with times are in order of onset.
+    captions: Sentences about it; may be none.
+    audio: Its sound file, within the folder of all sounds; may be empty.
+    split: Part of its source, as `train`; may be empty.
   """
 
   id: str
   dataset: str
-  events: tuple[Event, ...]
-  caption: str = ""
+  events: tuple[Event, ...] = ()
+  captions: tuple[str, ...] = ()
+  audio: str = ""
+  split: str = ""
+
+  @property
+  def caption(self) -> str:
+    """The first caption; empty if there is none."""
+    return self.captions[0] if self.captions else ""
+
+  @property
+  def has_times(self) -> bool:
+    """Whether it is known of all its events when they sound."""
+    return bool(self.events) and all(event.spans for event in self.events)
+
+  @property
+  def has_features(self) -> bool:
+    """Whether it is known of all its events how they sound."""
+    return bool(self.events) and all(event.feature for event in self.events)
 
   def meta_line(self) -> str:
     """Returns everything in one line, as the published recipe shows it."""
-    events = "; ".join(
-      f"Sound of {event.label}"
-      + (f" ({event.feature})" if event.feature else "")
-      + (f": {event.times}" if event.spans else "")
-      for event in self.events
-    )
-    line = f"Sound Events: {events}"
-    return f"{line}; Description: {self.caption}" if self.caption else line
+    parts = []
+    if self.events:
+      parts.append(f"Sound Events: {'; '.join(map(_meta, self.events))}")
+    if self.caption:
+      parts.append(f"Description: {self.caption}")
+    return "; ".join(parts)
+
+
+def _meta(event: Event) -> str:
+  """Returns an event as the published recipe shows it."""
+  feature = f" ({event.feature})" if event.feature else ""
+  times = f": {event.times}" if event.spans else ""
+  return f"Sound of {event.label}{feature}{times}"
 
 
 @dataclasses.dataclass(frozen=True)

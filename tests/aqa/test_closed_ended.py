@@ -17,7 +17,7 @@ def _answers(clip):
 
 
 def test_two_events():
-  clip = ClipRecord("a", "mini", (_FIRE, _BELL), "A fire, then a bell.")
+  clip = ClipRecord("a", "mini", (_FIRE, _BELL), ("A fire, then a bell.",))
   answers = _answers(clip)
   single = answers.pop("temporal_single")
   assert single in (["[0.5s-2.0s]"], ["[1.5s-3.0s, 4.0s-4.5s]"])
@@ -33,7 +33,7 @@ def test_two_events():
 
 
 def test_one_event_has_no_order():
-  answers = _answers(ClipRecord("a", "mini", (_BELL,), "A bell."))
+  answers = _answers(ClipRecord("a", "mini", (_BELL,), ("A bell.",)))
   assert sorted(answers) == [
     "caption",
     "cla_label",
@@ -81,5 +81,5 @@ def test_the_two_label_questions_differ_and_vary_between_clips():
 
 
 def test_same_clip_gets_the_same_questions():
-  clip = ClipRecord("a", "mini", (_FIRE, _BELL), "A fire, then a bell.")
+  clip = ClipRecord("a", "mini", (_FIRE, _BELL), ("A fire, then a bell.",))
   assert closed_ended.make(clip) == closed_ended.make(clip)

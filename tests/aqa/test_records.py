@@ -12,7 +12,7 @@ def test_meta_line_is_the_published_form():
       Event("Church bell", "Semi-musical and reverberant", (Span(0.0, 10.0),)),
       Event("Tap", "Dull", (Span(1.4, 1.4), Span(9.5, 9.6))),
     ),
-    "A church bell rings.",
+    ("A church bell rings.",),
   )
   # The example of the published recipe, with a second event.
   assert clip.meta_line() == (

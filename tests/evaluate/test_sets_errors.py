@@ -108,7 +108,10 @@ def test_csv_with_a_mark_and_other_line_ends(tmp_path):
     ),
     ("vocalsound", TE, "[]", "a list under 'data'"),
     ("vocalsound", TE, '{"data": [1]}', "entry 1: an object"),
-    ("vocalsound", TE, "{", "te.json: no JSON"),
+    ("vocalsound", TE, "{", r"te\.json, entry 1: .*premature EOF"),
+    ("vocalsound", TE, '{"date": [{}]}', "a list under 'data'"),
+    ("vocalsound", TE, '{"x": {"data": [{}]}}', "a list under 'data'"),
+    ("vocalsound", TE, '{"data": {}}', "a list under 'data'"),
     (
       "vocalsound",
       TE,

@@ -62,7 +62,8 @@ def make_example(
     id=f"mini-{split}-{number:05d}",
     dataset="mini",
     events=events,
-    caption=records.describe(events, bank.facts),
+    captions=(records.describe(events, bank.facts),),
+    split=split,
   )
   questions = closed_ended.make(clip) + open_ended.make(clip, bank.facts)
   return {

@@ -3,7 +3,6 @@
 import os
 import pathlib
 import unicodedata
-from collections import defaultdict
 from collections.abc import Iterable
 
 from ltu_jax.audio.decode import SUFFIXES
@@ -24,15 +23,35 @@ class AudioFiles:
       EvaluateError: A folder cannot be read.
     """
     self.folder = folder
-    self._by_name: dict[str, list[pathlib.Path]] = defaultdict(list)
-    self._by_stem: dict[str, list[pathlib.Path]] = defaultdict(list)
+    # Texts and not paths, below the folder, a list only for several of a name:
+    # two million files take 0.5 GB.
+    self._by_stem: dict[str, str | list[str]] = {}
     for path in _walk(folder):
-      self._by_name[_composed(path.name)].append(path)
-      self._by_stem[_composed(path.stem)].append(path)
+      self._add(stem(_composed(path.name)), os.fspath(path.relative_to(folder)))
+
+  def _add(self, name: str, path: str) -> None:
+    """Enters a file."""
+    others = self._by_stem.setdefault(name, path)
+    if isinstance(others, list):
+      others.append(path)
+    elif others is not path:
+      self._by_stem[name] = [others, path]
+
+  def __len__(self) -> int:
+    """How many files there are."""
+    return sum(
+      1 if isinstance(p, str) else len(p) for p in self._by_stem.values()
+    )
+
+  def _named(self, name: str) -> list[pathlib.Path]:
+    """The files that have a name, whatever their ending."""
+    paths = self._by_stem.get(name, [])
+    paths = [paths] if isinstance(paths, str) else paths
+    return [self.folder / path for path in paths]
 
   def paths(self) -> list[pathlib.Path]:
     """All of them, sorted."""
-    return sorted(p for paths in self._by_name.values() for p in paths)
+    return sorted(p for name in self._by_stem for p in self._named(name))
 
   def find(
     self, names: Iterable[str], *, in_place: bool = False
@@ -54,14 +73,16 @@ class AudioFiles:
         the metadata has it.
     """
     names = [_composed(name) for name in names]
+    there = {}
     for name in names:
-      parts = pathlib.PurePosixPath(name).parts
-      if found := _nearest(self._by_name.get(parts[-1], ()), parts, in_place):
-        return found
-    for name in names:
-      parts = pathlib.PurePosixPath(name).parts
-      same = self._by_stem.get(stem(parts[-1]), ())
-      if found := _nearest(same, parts, in_place):
+      parts = _parts(name)
+      if paths := self._named(stem(name)):
+        there[parts] = paths
+        same = [path for path in paths if _composed(path.name) == parts[-1]]
+        if found := _nearest(same, parts, in_place):
+          return found
+    for parts, paths in there.items():
+      if found := _nearest(paths, parts, in_place):
         return found
     return None
 
@@ -71,9 +92,16 @@ def stem(name: str) -> str:
 
   What else follows a dot stays: "Yabc_30.000_40.000.wav" has two more.
   """
-  name = pathlib.PurePosixPath(name).name
-  ending = pathlib.PurePosixPath(name).suffix
-  return name.removesuffix(ending) if ending.lower() in SUFFIXES else name
+  *_, name = _parts(name) or ("",)
+  dot = name.rfind(".")
+  return name[:dot] if dot > 0 and name[dot:].lower() in SUFFIXES else name
+
+
+def _parts(name: str) -> tuple[str, ...]:
+  """The folders and the name of what a table has."""
+  # By hand: pathlib takes ten times as long, and a clip of YouTube's may have
+  # sixteen names.
+  return tuple(part for part in name.split("/") if part not in ("", "."))
 
 
 def _nearest(
@@ -128,4 +156,4 @@ def _walk(folder: pathlib.Path) -> Iterable[pathlib.Path]:
 
 def _composed(name: str) -> str:
   """A name in Unicode's composed form."""
-  return unicodedata.normalize("NFC", name)
+  return name if name.isascii() else unicodedata.normalize("NFC", name)

@@ -20,10 +20,10 @@ from ltu_jax.evaluate.sets.label_list import LabelList
 from ltu_jax.evaluate.sets.spec import Found
 
 
-def _clips(
+def clips(
   path: pathlib.Path, labels: LabelList, question: str
 ) -> Iterator[Clip]:
-  """What test.csv lists, a clip with all its captions."""
+  """What test.csv, train.csv or val.csv lists: a clip with all its captions."""
   del labels
   columns = ("audiocap_id", "youtube_id", "start_time", "caption")
   rows = list(tables.read_csv(path, columns))
@@ -32,7 +32,7 @@ def _clips(
   for row in rows:
     starts[row.text("youtube_id")].add(row.number("start_time"))
 
-  def clips() -> Iterator[Clip]:
+  def each() -> Iterator[Clip]:
     for row in rows:
       video, start = row.text("youtube_id"), row.number("start_time")
       alone = len(starts[video]) == 1
@@ -44,7 +44,7 @@ def _clips(
         question,
       )
 
-  return reading.joined(clips())
+  return reading.joined(each())
 
 
 def _published(
@@ -58,7 +58,7 @@ _LAYOUT = reading.Layout(
   title="AudioCaps",
   metadata=("test.csv", "dataset/test.csv"),
   published="audiocaps_test.json",
-  clips=_clips,
+  clips=clips,
   published_clips=_published,
   question=questions.AUDIOCAPS,
 )

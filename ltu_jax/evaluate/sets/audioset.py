@@ -23,10 +23,10 @@ from ltu_jax.evaluate.sets.label_list import LabelList
 from ltu_jax.evaluate.sets.spec import Found
 
 
-def _clips(
+def clips(
   path: pathlib.Path, labels: LabelList, question: str
 ) -> Iterator[Clip]:
-  """What eval_segments.csv lists."""
+  """What eval_segments.csv lists, or another segments file of the owners."""
   for row in tables.read_csv(path, widths=(4,), comments=True):
     video = row.text(0)
     names = youtube.names(video, row.number(1), row.number(2), alone=True)
@@ -38,7 +38,7 @@ _LAYOUT = reading.Layout(
   title="AudioSet",
   metadata=("eval_segments.csv",),
   published="audioset_eval.json",
-  clips=_clips,
+  clips=clips,
   published_clips=published_json.many_labels,
   question=questions.CAPTION,
   labels=label_list.read("audioset"),

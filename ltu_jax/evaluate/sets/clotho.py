@@ -14,18 +14,22 @@ from ltu_jax.evaluate.sets.label_list import LabelList
 from ltu_jax.evaluate.sets.spec import Found
 
 
-def _clips(
+def clips(
   path: pathlib.Path, labels: LabelList, question: str
 ) -> Iterator[Clip]:
-  """What clotho_captions_evaluation.csv lists."""
+  """What clotho_captions_SPLIT.csv lists; the sounds are in a folder SPLIT."""
   del labels
+  split = split_of(path)
   for row in tables.read_csv(path, ("file_name", "caption_1")):
     name = row.text("file_name").strip()
     columns = [c for c in row.values if c.startswith("caption_")]
     captions = tuple(row.text(column) for column in columns)
-    yield Clip(
-      stem(name), (f"evaluation/{name}",), captions, row.where, question
-    )
+    yield Clip(stem(name), (f"{split}/{name}",), captions, row.where, question)
+
+
+def split_of(path: pathlib.Path) -> str:
+  """`development`, `validation` or `evaluation`, by the name of the table."""
+  return path.stem.removeprefix("clotho_captions_")
 
 
 def _published(
@@ -39,7 +43,7 @@ _LAYOUT = reading.Layout(
   title="Clotho",
   metadata=("clotho_captions_evaluation.csv",),
   published="clotho_caption_evaluation.json",
-  clips=_clips,
+  clips=clips,
   published_clips=_published,
   question=questions.CLOTHO,
 )

@@ -20,7 +20,7 @@ from ltu_jax.evaluate.sets.label_list import LabelList
 from ltu_jax.evaluate.sets.spec import Found
 
 
-def _clips(
+def clips(
   path: pathlib.Path, labels: LabelList, question: str
 ) -> Iterator[Clip]:
   """What meta/esc50.csv lists."""
@@ -34,7 +34,7 @@ _LAYOUT = reading.Layout(
   title="ESC-50",
   metadata=("meta/esc50.csv",),
   published="esc50.json",
-  clips=_clips,
+  clips=clips,
   published_clips=published_json.one_label,
   question=questions.CAPTION,
   labels=label_list.read("esc50"),

@@ -21,16 +21,17 @@ from ltu_jax.evaluate.sets.label_list import LabelList
 from ltu_jax.evaluate.sets.spec import Found
 
 
-def _clips(
+def clips(
   path: pathlib.Path, labels: LabelList, question: str
 ) -> Iterator[Clip]:
-  """What eval.csv lists."""
+  """What eval.csv or dev.csv lists."""
+  folder = f"FSD50K.{path.stem}_audio"
   for row in tables.read_csv(path, ("fname", "labels")):
     name = row.text("fname")
     truth = [row.label(labels, each) for each in row.text("labels").split(",")]
     yield Clip(
       name,
-      (f"FSD50K.eval_audio/{name}.wav",),
+      (f"{folder}/{name}.wav",),
       tuple(truth),
       row.where,
       question,
@@ -41,7 +42,7 @@ _LAYOUT = reading.Layout(
   title="FSD50K",
   metadata=("FSD50K.ground_truth/eval.csv",),
   published="fsd50k_eval.json",
-  clips=_clips,
+  clips=clips,
   published_clips=published_json.many_labels,
   question=questions.CAPTION,
   labels=label_list.read("fsd50k"),

@@ -168,54 +168,60 @@ class _Lines:
       raise _unreadable(self._path, error) from error
 
 
-def read_json(path: pathlib.Path) -> Iterator[Row]:
+def read_json(path: pathlib.Path, under: str = "") -> Iterator[Row]:
   """Yields the objects of a JSON list.
 
+  Args:
+    path: The file.
+    under: Key of the list in the object that the file holds; empty if it holds
+      the list itself.
+
   Raises:
-    EvaluateError: It cannot be read, or is no list of objects.
+    EvaluateError: It cannot be read, or has no list of objects there.
   """
   number = 0
+  none = EvaluateError(
+    f"{path}: a JSON object is needed with a list under {under!r}."
+    if under
+    else f"{path}: one JSON list is needed ([{{...}}, ...])."
+  )
   try:
     with path.open("rb") as file:
       start = utf8_stream.Utf8Stream(file).read(1 << 16).lstrip()
-      if start[:1] != b"[":
-        raise EvaluateError(
-          f"{path}: one JSON list is needed ([{{...}}, ...])."
-        )
+      if start[:1] != (b"{" if under else b"["):
+        raise none
       file.seek(0)
-      for values in json_items.read(utf8_stream.Utf8Stream(file)):
+      for values in json_items.read(utf8_stream.Utf8Stream(file), under):
         number += 1
         row = Row(values, f"{path}, entry {number}")
         if not isinstance(values, dict):
           raise row.error(f"an object is needed, not {type(values).__name__}")
         yield row
+  except json_items.NoListError as error:
+    raise none from error
   except json_items.ItemError as error:
     raise EvaluateError(f"{path}, entry {number + 1}: {error}.") from error
   except OSError as error:
     raise _unreadable(path, error) from error
 
 
-def read_json_under(path: pathlib.Path, key: str) -> Iterator[Row]:
-  """Yields the objects of the list that a JSON object has under a key.
+def read_json_lines(path: pathlib.Path) -> Iterator[Row]:
+  """Yields the objects of a file with one on each line, if any.
 
   Raises:
-    EvaluateError: As `read_json`.
+    EvaluateError: It cannot be read, or a line holds no object.
   """
-  try:
-    values = json_text.read(path)
-  except OSError as error:
-    raise _unreadable(path, error) from error
-  except ValueError as error:
-    raise EvaluateError(f"{path}: no JSON: {error}.") from error
-  rows = values.get(key) if isinstance(values, dict) else None
-  if not isinstance(rows, list):
-    raise EvaluateError(
-      f"{path}: a JSON object is needed with a list under {key!r}."
-    )
-  for number, each in enumerate(rows, 1):
-    row = Row(each, f"{path}, entry {number}")
-    if not isinstance(each, dict):
-      raise row.error(f"an object is needed, not {type(each).__name__}")
+  lines = _Lines(path, comments=False)
+  for line in lines:
+    if not line.strip():
+      continue
+    row = Row(None, f"{path}, line {lines.number}")
+    try:
+      row.values = json_text.parse(line)
+    except ValueError as error:
+      raise row.error(f"no JSON: {error}") from error
+    if not isinstance(row.values, dict):
+      raise row.error(f"an object is needed, not {type(row.values).__name__}")
     yield row
 
 

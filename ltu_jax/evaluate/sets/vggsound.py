@@ -19,30 +19,35 @@ from ltu_jax.evaluate.sets import (
 from ltu_jax.evaluate.sets.clip import Clip
 from ltu_jax.evaluate.sets.label_list import LabelList
 from ltu_jax.evaluate.sets.spec import Found
+from ltu_jax.evaluate.sets.tables import Row
 
 
-def _clips(
-  path: pathlib.Path, labels: LabelList, question: str
+def clips(
+  path: pathlib.Path, labels: LabelList, question: str, split: str = "test"
 ) -> Iterator[Clip]:
-  """The rows of vggsound.csv that are of the test split."""
-  rows = [
-    (row, row.text(0), row.number(1), row.label(labels, row.text(2)))
-    for row in tables.read_csv(path, widths=(4,))
-    if row.text(3) == "test"
-  ]
-  clips_of = collections.Counter(video for _, video, _, _ in rows)
-  for row, video, start, truth in rows:
+  """The rows of vggsound.csv that are of a split, `train` or `test`."""
+  clips_of = collections.Counter(row.text(0) for row in _rows(path, split))
+  for row in _rows(path, split):
+    video, start = row.text(0), row.number(1)
+    truth = row.label(labels, row.text(2))
     names = youtube.names(video, start, start + 10, alone=clips_of[video] == 1)
     yield Clip(
       f"{video}_{round(start):06d}", names, (truth,), row.where, question
     )
 
 
+def _rows(path: pathlib.Path, split: str) -> Iterator[Row]:
+  """Rows of a split."""
+  for row in tables.read_csv(path, widths=(4,)):
+    if row.text(3) == split:
+      yield row
+
+
 _LAYOUT = reading.Layout(
   title="VGGSound",
   metadata=("vggsound.csv", "data/vggsound.csv"),
   published="vggsound_eval.json",
-  clips=_clips,
+  clips=clips,
   published_clips=published_json.one_label,
   question=questions.CAPTION,
   labels=label_list.read("vggsound"),

@@ -27,7 +27,7 @@ def _clips(
   path: pathlib.Path, labels: LabelList, question: str
 ) -> Iterator[Clip]:
   """What te.json lists."""
-  for row in tables.read_json_under(path, "data"):
+  for row in tables.read_json(path, "data"):
     name = stem(row.text("wav"))
     truth = row.label(labels, name.rpartition("_")[2])
     # The release at 44.1 kHz has the same names in audio_44k.

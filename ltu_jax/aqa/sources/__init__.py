@@ -1,0 +1,1 @@
+"""Readers of labelled sounds in their owners' formats: one a file."""
