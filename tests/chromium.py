@@ -96,8 +96,11 @@ def luminance(colour):
   )
 
 
-def hard_to_read(browser):
-  """Texts with too little contrast, and whether the page is dark."""
+def hard_to_read(browser, least=6):
+  """Texts with too little contrast, and whether the page is dark.
+
+  There are `least` different pairs of colours, or nothing was looked at.
+  """
   # Opaque, as a browser draws it: the colours of all texts and behind them.
   pairs = browser.execute_script(
     r"""
@@ -126,7 +129,7 @@ def hard_to_read(browser):
     return [...seen.values()];
     """
   )
-  assert len(pairs) > 5
+  assert len(pairs) >= least
   low = []
   for text, back, where in pairs:
     light, dark = sorted((luminance(text), luminance(back)), reverse=True)

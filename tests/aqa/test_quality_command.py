@@ -47,7 +47,7 @@ def test_stats_and_browse_write_pages(file, tmp_path, capsys):
   assert (tmp_path / "s" / "index.html").exists()
   page = tmp_path / "p.html"
   assert run("browse", file, f"--out={page}", "--task=temporal_single") == 0
-  assert "1 clips with 1 questions" in page.read_text(encoding="utf-8")
+  assert "1 clip with 1 question," in page.read_text(encoding="utf-8")
   assert "p.html" in capsys.readouterr().err
 
 

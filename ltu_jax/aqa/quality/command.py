@@ -191,9 +191,8 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
       type=_range,
       default=words,
       metavar="LOW,HIGH",
-      help=f"words that a {name} has to have; default: {words[0]},{words[1]}"
-      if name == "question"
-      else f"those of an {name}; default: {words[0]},{words[1]}",
+      help=f"words of each {name}, but labels and times; default: "
+      f"{words[0]},{words[1]}",
     )
   add(
     "--phrases",

@@ -34,11 +34,13 @@
       shown += some;
       heard += some > 0;
     }
-    said.textContent = `${shown} questions of ${heard} clips`;
+    said.textContent = `questions shown: ${shown}, clips: ${heard}`;
   };
 
   form.hidden = false;
+  // Programs that choose for their users send one of the two alone.
   form.addEventListener("input", apply);
+  form.addEventListener("change", apply);
   form.addEventListener("reset", () => setTimeout(apply));
   form.addEventListener("submit", (event) => event.preventDefault());
   apply();
