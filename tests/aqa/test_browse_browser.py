@@ -169,7 +169,7 @@ def test_plots_have_their_marks_within_them(browser, pages):
     )
     assert len(boxes) == 4
     for texts, lines, *right in boxes:
-      assert texts >= 5 and lines == 2 and all(right)
+      assert texts >= 5 and lines >= 1 and all(right)
 
 
 def shown(tab):

@@ -17,7 +17,7 @@ NEAR = 0.7
 in the middle may differ."""
 
 MOST = 4_000_000
-"""Questions that are remembered: about 0.7 GB. The published set has 3.8 M
+"""Questions that are remembered: about 0.8 GB. The published set has 3.8 M
 open-ended ones."""
 
 _MOST_OF_A_CLIP = 200
