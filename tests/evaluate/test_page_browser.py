@@ -1,41 +1,22 @@
 """The report in a real browser: whole, quiet, and on a phone."""
 
-import shutil
 import time
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service as Driver
 
+import chromium
 import made_up_results
+from chromium import size, wait
 from ltu_jax.evaluate.page.report import report
 from wav_bytes import wav
 
 pytestmark = pytest.mark.slow
 
-FLAGS = (
-  *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic"),
-  *("--no-first-run", "--disable-background-networking", "--disable-sync"),
-  *("--disable-component-update", "--autoplay-policy=no-user-gesture-required"),
-)
-
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-  chromium, driver = map(shutil.which, ("chromium", "chromedriver"))
-  if not (chromium and driver):
-    pytest.fail("no browser: apt-get install chromium chromium-driver")
-  options = webdriver.ChromeOptions()
-  options.binary_location = chromium
-  for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
-    options.add_argument(flag)
-  options.set_capability(
-    "goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"}
-  )
-  browser = webdriver.Chrome(options, Driver(executable_path=driver))
-  browser.execute_cdp_cmd("Network.enable", {})
-  yield browser
-  browser.quit()
+  with chromium.started(tmp_path_factory.mktemp("browser")) as browser:
+    yield browser
 
 
 @pytest.fixture(scope="module")
@@ -62,30 +43,6 @@ def tab(browser, page):
   )
   yield browser
   assert browser.get_log("browser") == []
-
-
-def size(browser, width, height=900, scheme="light"):
-  browser.execute_cdp_cmd(
-    "Emulation.setDeviceMetricsOverride",
-    {
-      "width": width,
-      "height": height,
-      "deviceScaleFactor": 1,
-      "mobile": width < 500,
-    },
-  )
-  browser.execute_cdp_cmd(
-    "Emulation.setEmulatedMedia",
-    {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
-  )
-
-
-def wait(condition, seconds=60):
-  end = time.monotonic() + seconds
-  while not (found := condition()):
-    assert time.monotonic() < end, "it did not come"
-    time.sleep(0.05)
-  return found
 
 
 def test_sounds_play_and_pictures_are_there(tab):
@@ -123,13 +80,7 @@ def test_nothing_is_fetched(browser, page):
   browser.get(page)
   browser.execute_script("document.querySelector('audio').play()")
   time.sleep(1)
-  sent = [
-    entry["message"]
-    for entry in browser.get_log("performance")
-    if "Network.requestWillBeSent" in entry["message"]
-  ]
-  assert [m for m in sent if '"url":"data:' not in m and page not in m] == []
-  assert any(page in m for m in sent)
+  assert chromium.requests(browser, page) == []
 
 
 def test_text_of_items_is_inert(tab):
@@ -177,71 +128,14 @@ def test_no_script_runs_and_nothing_is_loaded_even_if_it_were_there(
 def test_a_page_of_any_width_has_no_sideways_scroll(tab, width):
   size(tab, width)
   wait(lambda: tab.execute_script("return window.innerWidth") == width)
-  assert (
-    tab.execute_script("return document.documentElement.scrollWidth") <= width
-  )
-  outside = tab.execute_script(
-    """
-    return [...document.querySelectorAll('body *')].filter(e =>
-      !e.closest('.scroll') && !e.closest('svg') && !e.matches('.skip') &&
-      e.getBoundingClientRect().right > window.innerWidth + 1
-    ).map(e => e.outerHTML.slice(0, 200))
-    """
-  )
-  assert outside == []
-
-
-def luminance(colour):
-  """Relative luminance as WCAG has it, of 'rgb(r, g, b)'."""
-  parts = [float(x) / 255 for x in colour[4:-1].split(",")[:3]]
-  linear = [
-    x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts
-  ]
-  return sum(
-    w * x for w, x in zip((0.2126, 0.7152, 0.0722), linear, strict=True)
-  )
+  assert chromium.too_wide(tab) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read_in_both_colour_schemes(tab, scheme):
   size(tab, 1280, scheme=scheme)
-  # Opaque, as a browser draws it: the colours of all texts and behind them.
-  pairs = tab.execute_script(
-    r"""
-    const canvas = document.createElement('canvas').getContext('2d', {
-      willReadFrequently: true});
-    canvas.canvas.width = canvas.canvas.height = 1;
-    const drawn = colours => {
-      canvas.clearRect(0, 0, 1, 1);
-      for (const c of colours) {
-        canvas.fillStyle = c;
-        canvas.fillRect(0, 0, 1, 1);
-      }
-      return `rgb(${[...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3)})`;
-    };
-    const seen = new Map();
-    for (const e of document.querySelectorAll('body *')) {
-      const isText = n => n.nodeType === 3 && n.data.trim();
-      if (![...e.childNodes].some(isText) || e.closest('svg')) continue;
-      const behind = [];
-      for (let p = e; p; p = p.parentElement)
-        behind.unshift(getComputedStyle(p).backgroundColor);
-      const back = drawn(behind);
-      const text = drawn([back, getComputedStyle(e).color]);
-      seen.set(text + back, [text, back, e.outerHTML.slice(0, 120)]);
-    }
-    return [...seen.values()];
-    """
-  )
-  assert len(pairs) > 5
-  low = []
-  for text, back, where in pairs:
-    light, dark = sorted((luminance(text), luminance(back)), reverse=True)
-    # WCAG 2.2, 1.4.3: 4.5 for text.
-    if (light + 0.05) / (dark + 0.05) < 4.5:
-      low.append((text, back, where))
+  low, is_dark = chromium.hard_to_read(tab)
   assert low == []
-  is_dark = luminance(pairs[0][1]) < 0.2
   assert is_dark == (scheme == "dark")
 
 

@@ -1,7 +1,6 @@
 """Makes the report of one or several checkpoints out of their results."""
 
 import datetime
-import os
 import pathlib
 from collections.abc import Collection, Sequence
 
@@ -19,6 +18,7 @@ from ltu_jax.evaluate.page import (
 )
 from ltu_jax.evaluate.page.folders import Checkpoint
 from ltu_jax.evaluate.page.media import LoadAudio, Media
+from ltu_jax.page import html
 
 PAGE_BYTES = 20_000_000
 """The page's size; sounds are left out to keep it."""
@@ -76,9 +76,9 @@ def report(
     differences,
   )
   return [
-    _write(out / "index.html", page(sounds)),
-    _write(out / "report.md", text.encode()),
-    _write(
+    html.write(out / "index.html", page(sounds)),
+    html.write(out / "report.md", text.encode()),
+    html.write(
       out / "table.csv", to_csv.render(checkpoints).encode("utf-8", "replace")
     ),
   ]
@@ -89,12 +89,3 @@ def _title(checkpoints: Sequence[Checkpoint]) -> str:
   if len(checkpoints) == 1:
     return f"Evaluation of {checkpoints[0].name}"
   return f"Evaluation of {len(checkpoints)} checkpoints"
-
-
-def _write(path: pathlib.Path, data: bytes) -> pathlib.Path:
-  """Writes a file that is whole or not there."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  part = path.with_name(path.name + ".part")
-  part.write_bytes(data)
-  os.replace(part, path)
-  return path

@@ -1,14 +1,12 @@
 """The report as Markdown: the table, and all numbers of each set."""
 
-import re
 from collections.abc import Sequence
 
 from ltu_jax.evaluate.page import measures, paper
 from ltu_jax.evaluate.page.comparing import Difference
 from ltu_jax.evaluate.page.sections import Section
 from ltu_jax.evaluate.page.table import Cell, Table
-
-_SIGNS = re.compile(r"([\\`*_{}\[\]<>|~#&!$])")
+from ltu_jax.page.markdown import plain
 
 
 def render(
@@ -39,13 +37,6 @@ def render(
     parts += [f"## {plain(section.title)}", _measures(section)]
     parts += [_gain(gain) for gain in section.gains]
   return "\n\n".join(parts) + "\n"
-
-
-def plain(text: str) -> str:
-  """A text that Markdown shows as it is, on one line."""
-  # A half of a character, of a file name, cannot be written.
-  text = text.encode("utf-8", "replace").decode()
-  return _SIGNS.sub(r"\\\1", " ".join(text.split()))
 
 
 def _results(table: Table) -> str:
