@@ -9,11 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from ltu_jax.aqa import make_command
 from ltu_jax.aqa.asking import command as ask_command
 from ltu_jax.aqa.asking import features_command
+from ltu_jax.aqa.quality import command as quality_command
 
 RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
   "make": make_command.run,
   "ask": ask_command.run,
   "features": features_command.run,
+  "check": quality_command.run,
+  "stats": quality_command.run,
+  "browse": quality_command.run,
 }
 """What runs each command; returns an exit status."""
 
@@ -41,4 +45,5 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
   make_command.add_parser(commands)
   ask_command.add_parser(commands)
   features_command.add_parser(commands)
+  quality_command.add_parsers(commands)
   return parser.parse_args(argv)
