@@ -17,6 +17,10 @@ from typing import Any, NoReturn, Protocol, Self, TypeVar
 
 T = TypeVar("T", covariant=True)
 
+_LOOK_SECONDS = 1.0
+"""A signal that comes just as the main thread begins to wait does not wake it;
+it is handled at the next look."""
+
 
 class StalledError(ValueError):
   """No batch came for too long; says where the stacks are."""
@@ -138,14 +142,14 @@ class Patient(Iterator[T]):
   def _wait(self, done: threading.Event) -> None:
     """Waits for the end of a call."""
     start = time.monotonic()
-    if done.wait(self._stall_seconds):
+    if _comes(done, self._stall_seconds):
       return
     stacks = self._write_stacks()
     self._say(
       f"no batch for {self._stall_seconds:g} s; {stacks}; waiting on, at most"
       f" {self._give_up_seconds:g} s"
     )
-    if not done.wait(start + self._give_up_seconds - time.monotonic()):
+    if not _comes(done, start + self._give_up_seconds - time.monotonic()):
       raise StalledError(
         f"{self._what()}: no batch for {self._give_up_seconds:g} s, the reading"
         f" of the data is stuck; {stacks}. Started again, the run goes on from"
@@ -207,6 +211,15 @@ class _Call:
   done: threading.Event = dataclasses.field(default_factory=threading.Event)
   batch: Any = None
   error: BaseException | None = None
+
+
+def _comes(done: threading.Event, seconds: float) -> bool:
+  """Waits for an event, so many seconds; returns whether it came."""
+  end = time.monotonic() + seconds
+  while (left := end - time.monotonic()) > 0:
+    if done.wait(min(left, _LOOK_SECONDS)):
+      return True
+  return done.is_set()
 
 
 def _serve(inner: Source, calls: queue.SimpleQueue) -> None:

@@ -243,6 +243,8 @@ next(Patient(
 
 
 def test_signals_are_handled_while_it_waits(tmp_path):
+  # Sent as the main thread begins to wait: once in hundreds of times it went
+  # to sleep for all of stall_seconds with the signal in its hand.
   process = run(_WAITS, tmp_path)
   try:
     assert process.stdout.readline() == "reading\n"
