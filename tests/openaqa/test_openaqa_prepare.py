@@ -67,10 +67,11 @@ def test_tfio_equals_soundfile_where_it_should(python):
 
 
 def test_the_builder_passes_its_tests_there(python):
-  # Those of which another TensorFlow could change something.
-  names = ("full", "clip_audio", "worker", "beam")
+  # Those of which another TensorFlow could change something. Beam is used there
+  # by the last test.
+  names = ("full", "clip_audio", "worker")
   paths = [f"tests/openaqa/test_openaqa_{name}.py" for name in names]
-  assert run_tests(python, *paths) >= 50
+  assert run_tests(python, *paths) >= 45
 
 
 def test_the_training_environment_says_what_is_missing(tmp_path):
