@@ -10,13 +10,12 @@ from collections.abc import Sequence
 
 from ltu_jax import compile_cache
 from ltu_jax.endpoint import flags
+from ltu_jax.evaluate import controls
+from ltu_jax.evaluate.embeddings import choose
 from ltu_jax.evaluate.errors import EvaluateError
 
 PROTOCOLS = ("published", "labels", "constrained")
 """How classes are scored; "exact" comes with openaqa/mini."""
-
-CONTROLS = {"silent": "without audio", "shuffled": "another item's audio"}
-"""What is heard in place of an item's own clip, to see what that is worth."""
 
 _LARGEST_SEED = 2**32 - 1
 
@@ -32,7 +31,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     SystemExit: Unknown ones (status 2), or a call for help.
   """
   args = _parser().parse_args(argv)
-  for name, known in (("protocols", PROTOCOLS), ("controls", CONTROLS)):
+  for name, known in (("protocols", PROTOCOLS), ("controls", controls.NAMES)):
     given = getattr(args, name)
     if wrong := [x for x in given if x not in known]:
       raise EvaluateError(
@@ -207,9 +206,8 @@ def _add_scores(parser: argparse.ArgumentParser) -> None:
   )
   add(
     "--embedder",
-    default="minilm",
-    help="text embeddings: minilm, a sentence-transformers folder, or "
-    "openai[:MODEL] with the key in OPENAI_API_KEY; default: %(default)s",
+    default=choose.DEFAULT,
+    help=f"{choose.HELP}; default: %(default)s",
   )
   add("--json", action="store_true", help="print all results as JSON")
   add("--report", action="store_true", help="make the page of the results")

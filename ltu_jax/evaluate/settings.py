@@ -5,6 +5,7 @@ from typing import Any
 
 from ltu_jax import sampling
 from ltu_jax.ask.asking import Way
+from ltu_jax.evaluate import bootstrap
 from ltu_jax.evaluate.sets.spec import CAPTIONS, Spec
 from ltu_jax.sampling import SamplingConfig
 
@@ -35,7 +36,7 @@ class Settings:
   samples: int = 5
   protocols: tuple[str, ...] = ("published", "constrained")
   controls: tuple[str, ...] = ()
-  draws: int = 1000
+  draws: int = bootstrap.DRAWS
   rows: int = 16
 
   def sampling(self, spec: Spec) -> SamplingConfig:
