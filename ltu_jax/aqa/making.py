@@ -24,7 +24,7 @@ from ltu_jax.aqa.features import Features
 from ltu_jax.aqa.output import Output
 from ltu_jax.aqa.paraphrases import Ways
 from ltu_jax.aqa.recipe import Recipe
-from ltu_jax.aqa.records import ClipRecord, Question
+from ltu_jax.aqa.records import ClipRecord, published_entry
 from ltu_jax.aqa.sources.catalog import Source
 from ltu_jax.aqa.sources.listed import Listed
 from ltu_jax.evaluate.sets.audio_files import AudioFiles
@@ -73,18 +73,6 @@ class Made:
   entries: bytes
   records: bytes
   composition: Composition
-
-
-def published_entry(clip: ClipRecord, question: Question) -> dict[str, str]:
-  """Returns a question in the published format."""
-  return {
-    "instruction": question.instruction,
-    "input": "",
-    "audio_id": clip.audio,
-    "dataset": question.dataset,
-    "task": question.task,
-    "output": question.output,
-  }
 
 
 def make(job: Job, chunk: Sequence[tuple[ClipRecord, int]]) -> Made:

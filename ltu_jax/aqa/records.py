@@ -135,6 +135,18 @@ class Question:
   dataset: str
 
 
+def published_entry(clip: ClipRecord, question: Question) -> dict[str, str]:
+  """Returns a question about a clip in the published format."""
+  return {
+    "instruction": question.instruction,
+    "input": "",
+    "audio_id": clip.audio or clip.id,
+    "dataset": question.dataset,
+    "task": question.task,
+    "output": question.output,
+  }
+
+
 @dataclasses.dataclass(frozen=True)
 class SoundFacts:
   """What everybody knows of a sound: the grounds of open-ended answers.

@@ -12,7 +12,7 @@ from ltu_jax.aqa import open_ended
 from ltu_jax.aqa.asking import parsing
 from ltu_jax.aqa.asking.clips import Manner
 from ltu_jax.aqa.errors import AqaError
-from ltu_jax.aqa.records import ClipRecord
+from ltu_jax.aqa.records import ClipRecord, Question, published_entry
 from ltu_jax.endpoint.kept import KeptFile
 
 _CUT = "length"
@@ -117,14 +117,8 @@ def _entries(
   report.cut += reply.get("finish") == _CUT
   report.without += not found.pairs
   report.dropped += found.dropped
-  return [
-    {
-      "instruction": question,
-      "input": "",
-      "audio_id": clip.audio or clip.id,
-      "dataset": clip.dataset,
-      "task": open_ended.TASK,
-      "output": answer,
-    }
+  asked = (
+    Question(question, answer, open_ended.TASK, clip.dataset)
     for question, answer in found.pairs
-  ]
+  )
+  return [published_entry(clip, question) for question in asked]
