@@ -258,10 +258,15 @@ def _metrics(
   more = {"protocol": way.name, "count": len(there), "headline": headline}
   if spec.metric == "mAP":
     return _mean_precision(truth, way.scores[there], drawn, more)
-  right = _right(truth, way, there)
-  more |= {"chance": 1 / truth.shape[1]}
+  more["chance"] = 1 / truth.shape[1]
+  if spec.metric == "micro F1":
+    said = way.scores[there].argmax(axis=1)
+    said = measures.one_hot(said, truth.shape[1])
+    value = measures.f1(truth, said).micro
+    resample = lambda d: bootstrap.of_micro_f1(truth, said, d)
+    return [intervals.metric(spec.metric, value, drawn, resample, **more)]
   del more["count"]
-  # With one label an item in truth and answer, micro F1 is the accuracy.
+  right = _right(truth, way, there)
   return [intervals.mean(spec.metric, right, drawn, **more)]
 
 
