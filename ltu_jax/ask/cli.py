@@ -9,7 +9,7 @@ python -m ltu_jax.ask --bundle=ltu-bundle --chat clip.wav
 import argparse
 from collections.abc import Sequence
 
-from ltu_jax import compile_cache
+from ltu_jax import model_flags
 from ltu_jax.answers.windows import MOST_OVERLAP
 from ltu_jax.ask.errors import AskError
 
@@ -110,18 +110,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_model(made: argparse.ArgumentParser) -> None:
   """Which model, and how it is run."""
-  source = made.add_mutually_exclusive_group(required=True)
-  source.add_argument("--workdir", help="folder of a trained run")
-  source.add_argument("--bundle", help="folder that convert export made")
-  add = made.add_argument_group("the model").add_argument
-  add("--mesh", default="", help="devices to use, such as tensor=2")
-  add("--dtype", default="", choices=("bfloat16", "float32"), help="computes")
-  add(
-    "--base_dtype",
-    default="",
-    choices=("int8", "int4"),
-    help="round the decoder's matrices: half or a quarter of bfloat16's memory",
-  )
+  add = model_flags.add(made).add_argument
   add(
     "--rows",
     type=_positive,
@@ -134,7 +123,6 @@ def _add_model(made: argparse.ArgumentParser) -> None:
     help="tokens of sound, question and answer together; default: as many as "
     "are needed, with --input and --chat 1024",
   )
-  compile_cache.add_flag(add)
 
 
 def _add_tables(made: argparse.ArgumentParser) -> None:

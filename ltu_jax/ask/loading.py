@@ -5,12 +5,11 @@ import dataclasses
 
 from jax.sharding import Mesh
 
-from ltu_jax import sampling
-from ltu_jax.answering_mesh import answering_mesh
+from ltu_jax import model_flags, sampling
 from ltu_jax.answers.answerer import Answerer
 from ltu_jax.ask.errors import AskError
 from ltu_jax.ask.searching import Searcher
-from ltu_jax.bundle import LOAD_ERRORS, load_model
+from ltu_jax.bundle import LOAD_ERRORS
 from ltu_jax.data.prompts import build_prompt
 from ltu_jax.data.tokenizer import Tokenizer
 from ltu_jax.models.ltu import LTU
@@ -73,14 +72,7 @@ def load(args: argparse.Namespace) -> Loaded:
     AskError: There is none, it is damaged, or does not fit the mesh.
   """
   try:
-    mesh = answering_mesh(args.mesh) if args.mesh else None
-    trained = load_model(
-      args.workdir,
-      args.bundle,
-      mesh=mesh,
-      dtype=args.dtype,
-      base_dtype=args.base_dtype,
-    )
+    trained, mesh = model_flags.load(args)
   except LOAD_ERRORS as error:
     raise AskError(str(error)) from error
   if args.beams and args.beams >= trained.model.cfg.llama.vocab:

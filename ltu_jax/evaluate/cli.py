@@ -8,7 +8,7 @@ python -m ltu_jax.evaluate report runs/a/evaluation runs/b/evaluation
 import argparse
 from collections.abc import Sequence
 
-from ltu_jax import compile_cache
+from ltu_jax import model_flags
 from ltu_jax.endpoint import flags
 from ltu_jax.evaluate import controls
 from ltu_jax.evaluate.embeddings import choose
@@ -110,26 +110,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
   """Which model, and how it is run."""
-  source = parser.add_mutually_exclusive_group(required=True)
-  source.add_argument("--workdir", help="folder of a trained run")
-  source.add_argument("--bundle", help="folder that convert export made")
-  add = parser.add_argument_group("the model").add_argument
+  add = model_flags.add(parser).add_argument
   add("--name", help="what to call it in tables; default: its folder's name")
-  add("--mesh", default="", help="devices to use, such as tensor=2")
-  add("--dtype", default="", choices=("bfloat16", "float32"), help="computes")
-  add(
-    "--base_dtype",
-    default="",
-    choices=("int8", "int4"),
-    help="round the decoder's matrices: half or a quarter of bfloat16's memory",
-  )
   add(
     "--rows",
     type=_positive,
     default=16,
     help="answers that are made at once; default: %(default)s",
   )
-  compile_cache.add_flag(add)
   add = parser.add_argument_group("several processes").add_argument
   add("--coordinator", help="HOST:PORT of process 0, where nothing finds it")
   add("--num_processes", type=_positive, help="how many, with --coordinator")

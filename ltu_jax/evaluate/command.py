@@ -13,9 +13,8 @@ from typing import Any
 
 import jax
 
-from ltu_jax import compile_cache, default_config, processes
-from ltu_jax.answering_mesh import answering_mesh
-from ltu_jax.bundle import LOAD_ERRORS, load_model
+from ltu_jax import compile_cache, default_config, model_flags, processes
+from ltu_jax.bundle import LOAD_ERRORS
 from ltu_jax.data import prepare
 from ltu_jax.data.question_source import QuestionSource, RecordError
 from ltu_jax.endpoint.errors import EndpointError
@@ -145,14 +144,7 @@ def _published(args: argparse.Namespace) -> list[tuple[Spec, Found]]:
 
 def _load(args: argparse.Namespace) -> Evaluated:
   """Loads the model."""
-  mesh = answering_mesh(args.mesh) if args.mesh else None
-  trained = load_model(
-    args.workdir,
-    args.bundle,
-    mesh=mesh,
-    dtype=args.dtype,
-    base_dtype=args.base_dtype,
-  )
+  trained, mesh = model_flags.load(args)
   folder = pathlib.Path(args.workdir or args.bundle)
   about = {
     "name": args.name or folder.resolve().name,

@@ -16,7 +16,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from ltu_jax import compile_cache
+from ltu_jax import compile_cache, model_flags
 
 _EXTRA = ("fastapi", "uvicorn", "prometheus_client", "python_multipart")
 
@@ -87,23 +87,15 @@ def _serve(args: argparse.Namespace) -> None:
 
 def _service(args: argparse.Namespace):
   """Loads the model and makes its service."""
-  from ltu_jax.answering_mesh import answering_mesh
   from ltu_jax.answers.answerer import Answerer
-  from ltu_jax.bundle import LOAD_ERRORS, load_model
+  from ltu_jax.bundle import LOAD_ERRORS
   from ltu_jax.serve import server
   from ltu_jax.serve.service import Service
 
   if why := compile_cache.enable(args.compile_cache):
     server.warn(why)
   try:
-    mesh = answering_mesh(args.mesh)
-    trained = load_model(
-      args.workdir,
-      args.bundle,
-      mesh=mesh,
-      dtype=args.dtype,
-      base_dtype=args.base_dtype,
-    )
+    trained, mesh = model_flags.load(args)
   except LOAD_ERRORS as error:
     raise ServeError(str(error)) from error
   make = functools.partial(
@@ -172,13 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     allow_abbrev=False,
   )
   add = parser.add_argument
-  source = parser.add_mutually_exclusive_group(required=True)
-  source.add_argument("--workdir", help="folder of a trained run")
-  source.add_argument("--bundle", help="folder that convert export made")
-  add("--mesh", default="", help="such as tensor=2,fsdp=4; default: 1 device")
-  add("--dtype", default="", choices=("", "bfloat16", "float32"))
-  add("--base_dtype", default="", choices=("", "int8", "int4"))
-  compile_cache.add_flag(add)
+  model_flags.add(parser)
   add("--host", default="127.0.0.1", help="default: %(default)s")
   add(
     "--port",

@@ -10,11 +10,12 @@ import pytest
 
 import golden_data
 import made_up_sounds
+from ltu_jax import bundle as bundle_lib
 from ltu_jax.convert.bundle_folder import write_bundle
 from ltu_jax.data import prepare
 from ltu_jax.data.tokenizer import SentencePieceTokenizer
 from ltu_jax.evaluate import __main__ as evaluate_main
-from ltu_jax.evaluate import command, held_out, result
+from ltu_jax.evaluate import held_out, result
 from ltu_jax.models.ast import EncoderConfig
 from ltu_jax.models.llama import LlamaConfig
 from ltu_jax.models.lora import LoraConfig
@@ -138,7 +139,7 @@ def trained(monkeypatch, model, data):
     given.append((*args, kwargs))
     return Trained(model, TOKENIZER, {"data": data | {"batch_size": 7}})
 
-  monkeypatch.setattr(command, "load_model", load_model)
+  monkeypatch.setattr(bundle_lib, "load_model", load_model)
   return given
 
 
