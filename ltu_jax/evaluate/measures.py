@@ -12,16 +12,6 @@ import dataclasses
 import numpy as np
 
 
-def accuracy(truth: np.ndarray, said: np.ndarray) -> float:
-  """Share of items whose class is right.
-
-  Args:
-    truth: int [N], at least one.
-    said: int [N].
-  """
-  return float(np.mean(np.asarray(truth) == np.asarray(said)))
-
-
 def one_hot(classes: np.ndarray, num_classes: int) -> np.ndarray:
   """From int [N] to bool [N, C], for the measures that take sets of labels."""
   return np.asarray(classes)[:, None] == np.arange(num_classes)

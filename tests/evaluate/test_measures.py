@@ -98,17 +98,10 @@ def test_f1_is_sklearns(seed):
 def test_one_label_an_item_is_sklearns(items, classes):
   rng = np.random.default_rng(items)
   truth, said = rng.integers(0, classes, (2, items))
-  accuracy = measures.accuracy(truth, said)
-  assert accuracy == metrics.accuracy_score(truth, said)
+  accuracy = metrics.accuracy_score(truth, said)
   hot = [measures.one_hot(one, classes) for one in (truth, said)]
   assert measures.f1(*hot).micro == pytest.approx(accuracy, abs=ROUNDING)
   np.testing.assert_array_equal(
     measures.confusion(truth, said, classes),
     metrics.confusion_matrix(truth, said, labels=range(classes)),
   )
-
-
-def test_a_constant_answer_gets_its_class_share():
-  truth = np.array([0, 0, 0, 1, 2])
-  assert measures.accuracy(truth, np.zeros(5, int)) == 0.6
-  assert measures.accuracy(truth, truth) == 1.0
