@@ -48,7 +48,7 @@ class AnswersFile:
     if os.path.exists(path) and not os.path.isfile(path):
       raise AskError(f"{path}: cannot be written: it is no plain file.")
     try:
-      self._file = open(path, "a+b")  # noqa: SIM115
+      self._file = open(path, "a+b")  # noqa: SIM115  until close()
     except OSError as error:
       raise AskError(f"{path}: cannot be written: {error.strerror}.") from error
     try:
@@ -156,7 +156,7 @@ class AnswersFile:
     path = f"{self._path}.tmp"
     try:
       with open(self._path, "rb") as old:
-        new = open(path, "w+b")  # noqa: SIM115
+        new = open(path, "w+b")  # noqa: SIM115  until close()
         start = 0
         for begin, end in [*failed, (good, good)]:
           old.seek(start)
@@ -167,7 +167,7 @@ class AnswersFile:
       os.fsync(new.fileno())
       new.close()
       # For appending, and locked before it has the name.
-      new = open(path, "a+b")  # noqa: SIM115
+      new = open(path, "a+b")  # noqa: SIM115  until close()
       _lock(new, path)
       os.replace(path, self._path)
     except OSError as error:

@@ -50,7 +50,7 @@ class KeptFile:
     self.tokens = (0, 0)
     try:
       path.parent.mkdir(parents=True, exist_ok=True)
-      self._file = open(path, "a+b")  # noqa: SIM115
+      self._file = open(path, "a+b")  # noqa: SIM115  until close()
     except OSError as error:
       raise EndpointError(
         f"{path}: cannot be written: {error.strerror}."
