@@ -168,7 +168,7 @@ def _out(args: argparse.Namespace) -> pathlib.Path:
   """Where results go; empty if all is to be asked anew."""
   model = pathlib.Path(args.workdir or args.bundle)
   out = pathlib.Path(args.out or model / "evaluation")
-  if args.again and jax.process_index() == 0:
+  if args.again:  # every process, as each may have a disk of its own
     shutil.rmtree(out / "asked", ignore_errors=True)
   processes.barrier("evaluation's folder")
   return out

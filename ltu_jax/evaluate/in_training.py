@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 from jax.sharding import Mesh
 
 from ltu_jax import processes
@@ -95,9 +94,9 @@ class SetsInTraining:
       return []
     name = f"stage{stage.number}-step{step:06d}"
     out = self._root / "evaluation" / name
-    if jax.process_index() == 0:
-      # Of a run that was killed here: the processes may differ in what is done.
-      shutil.rmtree(out, ignore_errors=True)
+    # Of a run that was killed here: the processes may differ in what is done.
+    # Every one of them, as each may have a disk of its own.
+    shutil.rmtree(out, ignore_errors=True)
     processes.barrier(f"evaluation {name}")
     about = {
       "name": name,
