@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ltu_jax.evaluate import bootstrap, intervals
 from ltu_jax.evaluate.captions import score as captions
+from ltu_jax.evaluate.result import Metric
 from ltu_jax.evaluate.scored import Scored
 from ltu_jax.evaluate.sets.spec import Found, Item, Spec
 
@@ -39,12 +40,13 @@ def score(
   return made
 
 
-def _with_interval(evaluator, metric, found: captions.CaptionScores):
+def _with_interval(
+  evaluator: "Evaluator", metric: Metric, found: captions.CaptionScores
+) -> Metric:
   """Adds the bootstrap interval over clips."""
-  settings = evaluator.settings
   resample = found.resample.get(metric.name)
-  if metric.value is None or resample is None or not settings.draws:
+  drawn = intervals.draws(metric.count, evaluator.settings)
+  if metric.value is None or resample is None or drawn is None:
     return metric
-  drawn = intervals.draws(metric.count, settings.draws, settings.seed)
   low, high = bootstrap.interval(resample(drawn))
   return dataclasses.replace(metric, low=low, high=high)

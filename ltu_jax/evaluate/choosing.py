@@ -1,6 +1,7 @@
 """Scoring of answers that are right or wrong: an order of sounds, a choice."""
 
 import collections
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -43,12 +44,12 @@ def order(
   ]
   if same:
     hits = [made.score[n]["exact"] for n in same]
-    guess = [1 / _orders(items[n].truth) for n in same]
+    guess = [1 / math.factorial(len(items[n].truth)) for n in same]
     made.metrics.append(
       intervals.mean(
         "accuracy, where the sounds are right",
         hits,
-        _draws(evaluator, len(hits)),
+        intervals.draws(len(hits), evaluator.settings),
         chance=float(np.mean(guess)),
       )
     )
@@ -96,7 +97,10 @@ def _score(
     }
     made.metrics.append(
       intervals.mean(
-        spec.metric, counted, _draws(evaluator, len(counted)), **more
+        spec.metric,
+        counted,
+        intervals.draws(len(counted), evaluator.settings),
+        **more,
       )
       if counted
       else Metric(spec.metric, None, **more)
@@ -145,20 +149,10 @@ def _groups(
     return []
   return [
     intervals.mean(
-      "accuracy", hits, _draws(evaluator, len(hits)), protocol=f"exact, {name}"
+      "accuracy",
+      hits,
+      intervals.draws(len(hits), evaluator.settings),
+      protocol=f"exact, {name}",
     )
     for name, hits in sorted(groups.items())
   ]
-
-
-def _draws(evaluator: "Evaluator", items: int) -> np.ndarray | None:
-  """Draws for intervals, if they are wanted."""
-  settings = evaluator.settings
-  if not settings.draws:
-    return None
-  return intervals.draws(items, settings.draws, settings.seed)
-
-
-def _orders(truth: Sequence[str]) -> int:
-  """In how many orders some sounds can be."""
-  return int(np.prod(range(1, len(truth) + 1)))

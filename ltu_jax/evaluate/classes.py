@@ -248,13 +248,11 @@ def _metrics(
   headline: bool,
 ) -> list[Metric]:
   """The set's measure of one way; none if there is no answer at all."""
-  there, settings = way.there, evaluator.settings
+  there = way.there
   if not len(there):
     return []
   truth = truth[there]
-  drawn = None
-  if settings.draws:
-    drawn = intervals.draws(len(there), settings.draws, settings.seed)
+  drawn = intervals.draws(len(there), evaluator.settings)
   more = {"protocol": way.name, "count": len(there), "headline": headline}
   if spec.metric == "mAP":
     return _mean_precision(truth, way.scores[there], drawn, more)

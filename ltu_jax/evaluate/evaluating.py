@@ -16,7 +16,13 @@ from ltu_jax.answers.answerer import Answerer
 from ltu_jax.answers.likelihood import Likelihood, Scores
 from ltu_jax.data.prompts import build_prompt, with_input
 from ltu_jax.data.tokenizer import Tokenizer
-from ltu_jax.evaluate import controls, identity, likelihoods, result
+from ltu_jax.evaluate import (
+  controls,
+  identity,
+  likelihoods,
+  result,
+  scoring,
+)
 from ltu_jax.evaluate.asked import Replies, ask_all
 from ltu_jax.evaluate.embeddings.embedder import Embedder
 from ltu_jax.evaluate.embeddings.shared import Shared
@@ -100,9 +106,6 @@ class Evaluator:
         that scoring needs is missing.
       AskError: The answers cannot be written.
     """
-    # Imported here, as each of them knows this class.
-    from ltu_jax.evaluate import scoring
-
     began = time.monotonic()
     items = choose(found.items, self.settings.items)
     if not items:

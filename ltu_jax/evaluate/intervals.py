@@ -8,14 +8,29 @@ import numpy as np
 
 from ltu_jax.evaluate import bootstrap
 from ltu_jax.evaluate.result import Metric
+from ltu_jax.evaluate.settings import Settings
 
 Statistics = Callable[[np.ndarray], np.ndarray]
 """From draws [R, N] to the number of each, [R]; see bootstrap.py."""
 
 
+def draws(items: int, settings: Settings) -> np.ndarray | None:
+  """Draws of items, the same for all numbers of a set; see `bootstrap.draw`.
+
+  Args:
+    items: How many there are.
+    settings: How many draws, and their seed.
+
+  Returns:
+    None if no intervals are wanted.
+  """
+  if not settings.draws:
+    return None
+  return _draws(items, settings.draws, settings.seed)
+
+
 @functools.lru_cache(maxsize=4)
-def draws(items: int, count: int, seed: int) -> np.ndarray:
-  """Draws of items, the same for all numbers of a set; see `bootstrap.draw`."""
+def _draws(items: int, count: int, seed: int) -> np.ndarray:
   return bootstrap.draw(items, count, seed)
 
 

@@ -69,9 +69,7 @@ def _metric(
   """The share of answers that answer their question."""
   if not judged:
     return Metric(spec.metric, None, note="the judge gave no verdict")
-  settings, drawn = evaluator.settings, None
-  if settings.draws:
-    drawn = intervals.draws(len(judged), settings.draws, settings.seed)
+  drawn = intervals.draws(len(judged), evaluator.settings)
   parts = []
   if tally.unclear:
     parts.append(f"{tally.unclear} verdicts are neither yes nor no: as no")
