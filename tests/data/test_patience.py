@@ -222,7 +222,7 @@ def finish(process):
 
 
 _WAITS = """
-import signal, sys, threading
+import os, signal, sys, threading
 from ltu_jax.data.patience import Patient
 class Inner:
   def get_state(self):
@@ -231,7 +231,8 @@ class Inner:
     print("reading", flush=True)
     threading.Event().wait()
 def handle(number, frame):
-  print("handled", flush=True)
+  # Not print: a signal that comes while it flushes cannot print again.
+  os.write(1, b"handled\\n")
   if number == signal.SIGTERM:
     sys.exit(5)
 for number in (signal.SIGTERM, signal.SIGUSR1):
