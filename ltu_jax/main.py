@@ -13,13 +13,10 @@ from collections.abc import Sequence
 
 import ml_collections
 from absl import app, flags, logging
-from ml_collections import config_flags
 
-from ltu_jax import config_flag
+from ltu_jax import config_flag, version
 
-_CONFIG = config_flags.DEFINE_config_file(
-  "config", None, "Config file; fields: --config.data.batch_size=64"
-)
+_CONFIG = config_flag.define()
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Folder of the run; a run that stopped goes on in it."
 )
@@ -44,6 +41,7 @@ _PROCESS_ID = flags.DEFINE_integer(
 _JOIN_SECONDS = flags.DEFINE_integer(
   "join_seconds", 300, "How long to wait for the other processes."
 )
+version.define_flag(flags.FLAGS)
 
 
 def main(argv: list[str]) -> None:
@@ -57,6 +55,7 @@ def main(argv: list[str]) -> None:
   except config_flag.FlagError as error:
     sys.exit(_fail(str(error)))
   join_processes()
+  print(f"config: {config_flag.file()}", flush=True)
   train_run(config, _WORKDIR.value, _ALLOW.value)
 
 
