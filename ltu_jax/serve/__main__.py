@@ -16,7 +16,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from ltu_jax import compile_cache, model_flags
+from ltu_jax import compile_cache, model_flags, version
 
 _EXTRA = ("fastapi", "uvicorn", "prometheus_client", "python_multipart")
 
@@ -163,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     description="Serve a trained model: HTTP endpoints, and a page.",
     allow_abbrev=False,
   )
+  version.add(parser)
   add = parser.add_argument
   model_flags.add(parser)
   add("--host", default="127.0.0.1", help="default: %(default)s")
