@@ -86,7 +86,7 @@ def test_ours_imports_ours(folder, monkeypatch):
 
 
 def test_a_missing_file_has_the_name_that_was_given(folder, monkeypatch):
-  with pytest.raises(config_flag.FlagError, match="configs/nope.py"):
+  with pytest.raises(config_flag.FlagError, match=r"configs/nope\.py"):
     load(monkeypatch, "--config=configs/nope.py")
 
 
