@@ -52,7 +52,7 @@ def _serve(args: argparse.Namespace) -> None:
   needed = (*_EXTRA, "gradio") if args.page else _EXTRA
   if missing := [m for m in needed if importlib.util.find_spec(m) is None]:
     raise ServeError(
-      f"{', '.join(missing)} is not installed: pip install -e '.[demo]'"
+      f"{', '.join(missing)} is not installed: pip install 'ltu-jax[demo]'"
     )
   from ltu_jax.serve import server
   from ltu_jax.serve.access import allowed_hosts, is_loopback
