@@ -74,12 +74,12 @@ class Goodput:
   @property
   def wall(self) -> float:
     """Seconds from the first start to the last line."""
-    return self.spans[-1].end - self.spans[0].begin if self.spans else 0.0
+    return self.spans[-1].end - self.spans[0].begin
 
   @property
   def share(self) -> float:
-    """Time of the steps that count, of all; 0 before any time has gone."""
-    return self.total()["steps"] / self.wall if self.wall else 0.0
+    """Time of the steps that count, of all."""
+    return self.total()["steps"] / self.wall
 
   def total(self, stage: int | str | None = "all") -> Counter[str]:
     """Seconds of each kind, of one stage (None: of none) or of all."""
@@ -102,8 +102,8 @@ class Goodput:
     return {
       "goodput": self.share,
       "starts": self.starts,
-      "begin": self.spans[0].begin if self.spans else None,
-      "end": self.spans[-1].end if self.spans else None,
+      "begin": self.spans[0].begin,
+      "end": self.spans[-1].end,
       "wall_seconds": round(self.wall, 3),
       "seconds": of("all"),
       "stages": [{"stage": s, "seconds": of(s)} for s in self.stages()],
@@ -118,8 +118,7 @@ class Goodput:
       (name, *(_seconds(t[k]) for k in kinds), _seconds(sum(t.values())))
       for name, t in totals
     ]
-    wall = self.wall or 1.0
-    shares = [f"{100 * totals[-1][1][k] / wall:.1f} %" for k in kinds]
+    shares = [f"{100 * totals[-1][1][k] / self.wall:.1f} %" for k in kinds]
     rows.append(("share", *shares, ""))
     head = ("", *(NAMES[kind] for kind in kinds), "wall")
     starts = "1 start" if self.starts == 1 else f"{self.starts} starts"
@@ -138,7 +137,7 @@ def read(root: str | os.PathLike) -> Goodput:
     root: The run's folder.
 
   Raises:
-    GoodputError: It is no run's, has no times, or a line is none of ours.
+    GoodputError: It is no run's, has no times yet, or a line is none of ours.
   """
   root = pathlib.Path(root)
   if not (root / "config.json").is_file():
@@ -159,6 +158,8 @@ def read(root: str | os.PathLike) -> Goodput:
     done = _gone_on_from(starts[number + 1 :])
     for before, line in itertools.pairwise(lines):
       spans.append(_span(before, line, done.get(line["stage"])))
+  if not spans or spans[-1].end <= spans[0].begin:
+    raise GoodputError(f"{root}: this run has just started; ask again later.")
   return Goodput(tuple(spans), len(starts))
 
 
@@ -207,7 +208,7 @@ def _lines(path: pathlib.Path) -> list[dict]:
       break
     try:
       found.append(_checked(json_text.parse(text)))
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
       raise GoodputError(
         f"{path}: line {number} is no line of times ({error})."
       ) from error
@@ -215,7 +216,7 @@ def _lines(path: pathlib.Path) -> list[dict]:
 
 
 def _checked(line: Any) -> dict:
-  """A line; raises ValueError, TypeError or KeyError for what is none."""
+  """A line; raises what such code raises for what is none."""
   stage, step = line["stage"], line["step"]
   numbers = [line["time"], *line["seconds"].values()]
   if not all(type(x) in (int, float) and abs(x) < 1e12 for x in numbers):

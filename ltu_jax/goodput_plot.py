@@ -42,7 +42,7 @@ def bars(found: Goodput, num: int = _BARS) -> tuple[np.ndarray, np.ndarray]:
     to 1.
   """
   start = found.spans[0].begin
-  edges = np.linspace(0.0, max(found.wall, 1e-6), num + 1)
+  edges = np.linspace(0.0, found.wall, num + 1)
   seconds = np.zeros((len(NAMES), num))
   for span in found.spans:
     begin, end = span.begin - start, span.end - start

@@ -187,7 +187,13 @@ def test_what_cannot_be_read_is_told_in_a_line(story, tmp_path, capsys):
   # A killed run's last line is torn.
   file.write_text(whole + whole[:20])
   goodput.read(story)
-  for bad in ("[]\n", '{"time": 1}\n', "x\n", '{"seconds": []}\n', "3\n"):
+  only = old / times.FOLDER / file.name
+  only.parent.mkdir()
+  only.write_text(whole.splitlines(keepends=True)[0])
+  assert "this run has just started" in told(old)
+  line = '{"time": %s, "stage": 1, "step": 1, "seconds": %s}\n'
+  wrong = [line % (1, "[]"), line % ("NaN", "{}"), line % (1, '{"fun": 1}')]
+  for bad in ("[]\n", '{"time": 1}\n', "x\n", "3\n", *wrong):
     file.write_text(whole + bad)
     number = whole.count("\n") + 1
     assert f"line {number} is no line of times" in told(story)
