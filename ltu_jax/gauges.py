@@ -1,8 +1,7 @@
 """What is measured while a stage trains: rates, times, and a trace."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 from flax import nnx
@@ -10,32 +9,31 @@ from jax.sharding import Mesh
 
 from ltu_jax import idle, throughput
 from ltu_jax.aot import flops
-from ltu_jax.curriculum import Stage
 from ltu_jax.models.ltu import LtuConfig, part_of
 from ltu_jax.profiling import Profile
 from ltu_jax.sharding import path_name
 from ltu_jax.times import Times
 
 
+def parts(trainable: nnx.State) -> frozenset[str]:
+  """Which parts of the model are trained, by the parameters that are."""
+  paths = [path_name(path) for path, _ in nnx.to_flat_state(trainable)]
+  return frozenset(part_of(path) for path in paths)
+
+
 def step_flops(
-  cfg: LtuConfig, stage: Stage, trainable: nnx.State, data: Mapping[str, Any]
+  cfg: LtuConfig, trained: frozenset[str], batch: Mapping[str, jax.Array]
 ) -> float:
   """Model FLOPs of a step, over all devices; padding counts.
 
   Args:
     cfg: the model.
-    stage: the stage.
-    trainable: what it trains.
-    data: `config.data`.
+    trained: the parts that are.
+    batch: of the step, [A, B, ...], with `pcm` if it hears.
   """
-  paths = [path_name(path) for path, _ in nnx.to_flat_state(trainable)]
-  row = flops.train_row(
-    cfg,
-    stage.max_tokens or data["max_tokens"],
-    {part_of(path) for path in paths},
-    audio=stage.audio,
-  )
-  return float(row.model * data["batch_size"])
+  micro_batches, rows, text = batch["tokens"].shape
+  row = flops.train_row(cfg, text, trained, audio="pcm" in batch)
+  return float(row.model * micro_batches * rows)
 
 
 class Gauges:
@@ -46,7 +44,12 @@ class Gauges:
   """
 
   def __init__(
-    self, times: Times, profile: Profile, mesh: Mesh, stage: int, work: float
+    self,
+    times: Times,
+    profile: Profile,
+    mesh: Mesh,
+    stage: int,
+    work: Callable[[Mapping[str, jax.Array]], float],
   ):
     """Gets ready.
 
@@ -55,14 +58,13 @@ class Gauges:
       profile: of this start.
       mesh: that trains.
       stage: number of the stage.
-      work: model FLOPs of a step.
+      work: model FLOPs of the step of a batch.
     """
     self.times, self._profile, self._stage = times, profile, stage
     self._devices = mesh.local_devices
-    self._throughput = throughput.Throughput(
-      devices=list(mesh.devices.flat), step_flops=work
-    )
-    self._compiled = False
+    self._throughput = throughput.Throughput(devices=list(mesh.devices.flat))
+    self._work, self._at_work = work, {}
+    self._shapes: set[tuple[int, ...]] = set()
 
   @contextlib.contextmanager
   def loop(self, done: int, last_step: int) -> Iterator[None]:
@@ -108,12 +110,20 @@ class Gauges:
     self._throughput.wait(wait.idle)
 
   @contextlib.contextmanager
-  def calling(self) -> Iterator[None]:
-    """Calling the step; the first call compiles it."""
-    kind = "steps" if self._compiled else "compile"
-    with self.times.spent(kind):
+  def calling(
+    self, number: int, batch: Mapping[str, jax.Array]
+  ) -> Iterator[None]:
+    """Calling the step; the first call with batches of a shape compiles it.
+
+    Args:
+      number: of the step.
+      batch: what it is called with.
+    """
+    shape = batch["tokens"].shape
+    self._at_work[number] = self._work(batch)
+    with self.times.spent("steps" if shape in self._shapes else "compile"):
       yield
-    self._compiled = True
+    self._shapes.add(shape)
 
   def called(self, number: int, values: Mapping[str, jax.Array]) -> None:
     """The devices have a step; its trace ends when they are done.
@@ -134,7 +144,8 @@ class Gauges:
       step: its number.
       values: its metrics.
     """
-    self._throughput.add(values["questions"], values["tokens"])
+    counts = (values["questions"], values["tokens"], self._at_work.pop(step))
+    self._throughput.add(*counts)
     self.times.at(step)
 
   def read(self) -> dict[str, float]:

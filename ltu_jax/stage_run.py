@@ -1,6 +1,7 @@
 """One stage of training: restore or start, the loop, the hand-off."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ from ltu_jax.data.patience import Patient
 from ltu_jax.data.tokenizer import Tokenizer
 from ltu_jax.evaluate.in_training import SetsInTraining
 from ltu_jax.feed import Feed
-from ltu_jax.gauges import Gauges, step_flops
+from ltu_jax.gauges import Gauges, parts, step_flops
 from ltu_jax.metrics import Metrics
 from ltu_jax.models.ltu import LtuConfig
 from ltu_jax.profiling import Profile
@@ -148,7 +149,8 @@ class StageRun:
       config.guard.max_in_row,
       enabled=process == 0,
     )
-    work = step_flops(experiment.cfg, stage, self.trainable, config.data)
+    trained = parts(self.trainable)
+    work = functools.partial(step_flops, experiment.cfg, trained)
     about = (experiment.times, experiment.profile, experiment.mesh)
     self.gauges = Gauges(*about, stage.number, work)
     self._sums: dict[str, list[float]] = {}
@@ -284,7 +286,7 @@ class StageRun:
       with self.gauges.step(step + 1, previous):
         with self.gauges.waiting(previous):
           batch = self.next_batch(iterator, step, saved.has_failed())
-        with self.gauges.calling():
+        with self.gauges.calling(step + 1, batch):
           state, values = step_fn(state, self.frozen, batch, self.schedule)
       self.gauges.called(step + 1, values)
       if previous is not None:

@@ -20,19 +20,16 @@ class Throughput:
     clock: Callable[[], float] = time.perf_counter,
     *,
     devices: Sequence[jax.Device] = (),
-    step_flops: float = 0.0,
   ):
     """Starts the first interval.
 
     Args:
       clock: Returns seconds; for tests.
       devices: The mesh's, all of a kind; none leaves out what is of a chip.
-      step_flops: Model FLOPs of a step over all of them; 0 leaves out `mfu`.
     """
     self._clock = clock
     kind = devices[0].device_kind if len(devices) else ""
     self._chips = len(devices) / chips.devices_per_chip(kind)
-    self._flops = step_flops
     self._peak = (chips.peak_flops(kind) or 0.0) * len(devices)
     self._reset()
 
@@ -41,17 +38,26 @@ class Throughput:
     self._start = self._clock()
     self._waited = 0.0
     self._steps = 0
-    self._questions = self._tokens = 0.0
+    self._questions = self._tokens = self._flops = 0.0
 
   def wait(self, seconds: float) -> None:
     """Counts seconds in which the devices waited for data."""
     self._waited += seconds
 
-  def add(self, questions: float, tokens: float = 0.0) -> None:
-    """Counts one finished step of so many questions and tokens."""
+  def add(
+    self, questions: float, tokens: float = 0.0, flops: float = 0.0
+  ) -> None:
+    """Counts one finished step.
+
+    Args:
+      questions: Of its batch.
+      tokens: Of these; see train_step.useful.
+      flops: Model FLOPs of it, over all devices.
+    """
     self._steps += 1
     self._questions += questions
     self._tokens += tokens
+    self._flops += flops
 
   def read(self) -> dict[str, float]:
     """Ends an interval and starts the next.
@@ -60,7 +66,7 @@ class Throughput:
       Since the last read: "questions_per_second", "seconds_per_step",
       "data_wait" (a share, 0 to 1); with devices
       "tokens_per_second_per_chip"; and on chips whose peak is known "mfu", the
-      step's model FLOPs over what they could have computed.
+      steps' model FLOPs over what they could have computed.
     """
     seconds = max(self._clock() - self._start, 1e-9)
     values = {
@@ -72,7 +78,7 @@ class Throughput:
       rate = self._tokens / seconds / self._chips
       values["tokens_per_second_per_chip"] = rate
     if self._flops and self._peak:
-      values["mfu"] = self._steps * self._flops / (seconds * self._peak)
+      values["mfu"] = self._flops / (seconds * self._peak)
     self._reset()
     return values
 

@@ -3,10 +3,14 @@
 import dataclasses
 import time
 
+import numpy as np
 import pytest
 
-from ltu_jax import chips, idle
+from ltu_jax import chips, gauges, idle
+from ltu_jax.aot import flops
+from ltu_jax.models.ltu import LtuConfig, abstract
 from ltu_jax.throughput import Throughput, memory
+from ltu_jax.train_state import split_params
 
 GIB = 2**30
 
@@ -49,10 +53,10 @@ def of_a_chip(kind, count):
   """Two steps of 1e15 FLOPs and 6000 tokens in 5 s."""
   clock = Clock()
   devices = [Device(kind)] * count
-  measured = Throughput(clock, devices=devices, step_flops=1e15)
+  measured = Throughput(clock, devices=devices)
   for _ in range(2):
     clock.now += 2.5
-    measured.add(1, 6000)
+    measured.add(1, 6000, 1e15)
   values = measured.read()
   return values["tokens_per_second_per_chip"], values.get("mfu")
 
@@ -82,6 +86,23 @@ def test_memory_is_that_of_the_fullest_device():
   assert memory(devices) == {"memory_gib": 5.0, "memory_peak_gib": 7.0}
   assert memory([Device("cpu")]) == {}
   assert memory([Device("x", {"bytes_in_use": GIB})]) == {"memory_gib": 1.0}
+
+
+@pytest.mark.parametrize(
+  "trainable, hears, want",
+  [
+    (("^encoder/", "^projector/", "lora_"), True, {}),
+    (("^llama/(?!.*lora)",), False, {"trained": ("llama",), "audio": False}),
+  ],
+)
+def test_work_is_that_of_the_batch(trainable, hears, want):
+  """Two micro-batches of three rows, of so many tokens as they have."""
+  cfg = LtuConfig()  # by shapes alone
+  trained, _ = split_params(abstract(cfg)[1], trainable)
+  batch = {"tokens": np.zeros((2, 3, 50))} | ({"pcm": 0} if hears else {})
+  want = {"trained": ("encoder", "projector", "lora"), "audio": True} | want
+  row = flops.train_row(cfg, 50, **want).model
+  assert gauges.step_flops(cfg, gauges.parts(trained), batch) == 6 * row
 
 
 class Step:
