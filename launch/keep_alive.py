@@ -112,17 +112,18 @@ class KeepAlive:
 
   def _once(self) -> tuple[str, Seen]:
     """One start, until something has happened; says what."""
+    had_machine = False
     try:
       self._have_machine()
+      had_machine = True
       self._begin()
       return self._watch()
     except MachineError as error:
-      tell(str(error))
-      return "gone", Seen()
+      return "failed", Seen(problem=str(error))
     except GcloudError as error:
       if error.kind in ("", "ssh", "network"):
         # A machine that goes away breaks whatever is done on it.
-        if not self._state().is_ready():
+        if not self._state().is_ready() and had_machine:
           return "gone", Seen()
         how = "again" if error.kind == "network" else "failed"
         return how, Seen(problem=str(error))
@@ -211,8 +212,9 @@ class KeepAlive:
     if self._failures >= self._patience.failures:
       raise RunError(
         f"{self._failures} failures in a row, the last: {how}: {last}; the"
-        " machine is left as it is (`logs`, `ssh`, `delete`)"
+        " machine, if there is one, is left as it is (`logs`, `ssh`, `delete`)"
       )
+    tell(f"{how}: {last}")
     self._wait(self._patience.seconds(self._failures))
 
   def _wait(self, seconds: float) -> None:

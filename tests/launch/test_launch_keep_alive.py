@@ -124,6 +124,28 @@ def test_what_stays_wrong_ends_it(cloud, capfd):
   assert cloud.run("up", flags=flags, sleep=_Story()) == 2
 
 
+def test_a_machine_that_is_never_made_is_not_asked_for_for_ever(cloud, capfd):
+  cloud.fault("tpu-vm create", "INVALID_ARGUMENT: no such type", times=9)
+  story, flags = _Story(), ["--keep-alive", "--failures=3"]
+  assert cloud.run("up", flags=flags, sleep=story) == 2
+  assert story.waits == [30, 60]
+  assert "no such type" in capfd.readouterr().err.splitlines()[-1]
+  with cloud.state() as state:
+    state["faults"], state["granted"] = [], False
+    failed = {"state": "FAILED"}
+    state["queued"]["ltu"] = {"state": failed}
+
+  def fail():
+    with cloud.state() as state:
+      for request in state["queued"].values():
+        request["state"] = failed
+
+  story = _Story(*[fail] * 9)
+  flags.append("--queued-resource")
+  assert cloud.run("up", flags=flags, sleep=story) == 2
+  assert "request FAILED" in capfd.readouterr().err.splitlines()[-1]
+
+
 @pytest.mark.slow
 def test_a_silent_worker_gets_a_new_machine(cloud, capfd, monkeypatch):
   monkeypatch.setattr(keep_alive, "_PATIENCE", 2)
