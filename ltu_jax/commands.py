@@ -45,3 +45,8 @@ def aqa() -> None:
 def aot() -> None:
   """Is ltu-jax-aot."""
   _run("aot")
+
+
+def goodput() -> None:
+  """Is ltu-jax-goodput."""
+  _run("goodput")

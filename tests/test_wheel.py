@@ -28,6 +28,7 @@ COMMANDS = {
   "convert": "convert",
   "aqa": "aqa",
   "aot": "aot",
+  "goodput": "goodput",
 }
 """Console script, without "ltu-jax-" -> module of ltu_jax."""
 
@@ -40,7 +41,7 @@ def test_every_module_that_runs_is_a_command():
   assert names == {f"ltu-jax-{name}" for name in COMMANDS}
   package = ROOT / "ltu_jax"
   modules = {path.parent.name for path in package.glob("*/__main__.py")}
-  assert modules | {"main"} == set(COMMANDS.values())
+  assert modules | {"main", "goodput"} == set(COMMANDS.values())
 
 
 _HELP = """
