@@ -18,6 +18,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 PAGES = {
   "README.md": "index.md",
+  "CHANGELOG.md": "changelog.md",
   "CONTRIBUTING.md": "contributing.md",
   "benchmarks/README.md": "benchmarks.md",
   "launch/README.md": "launch.md",
