@@ -15,7 +15,7 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from ltu_jax import config_flag
+from ltu_jax import compile_cache, config_flag
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "Config file; fields: --config.data.batch_size=64"
@@ -44,6 +44,9 @@ _PROCESS_ID = flags.DEFINE_integer(
 _JOIN_SECONDS = flags.DEFINE_integer(
   "join_seconds", 300, "How long to wait for the other processes."
 )
+_COMPILE_CACHE = flags.DEFINE_string(
+  "compile_cache", None, f"DIR: {compile_cache.HELP}."
+)
 
 
 def main(argv: list[str]) -> None:
@@ -56,6 +59,8 @@ def main(argv: list[str]) -> None:
     config = config_flag.config(_CONFIG.value)
   except config_flag.FlagError as error:
     sys.exit(_fail(str(error)))
+  if why := compile_cache.enable(_COMPILE_CACHE.value):
+    print(why, file=sys.stderr)
   join_processes()
   train_run(config, _WORKDIR.value, _ALLOW.value)
 
