@@ -162,4 +162,4 @@ def beam_options(
 
 def upload(folder: pathlib.Path, to: str) -> list[str]:
   """Copies what is missing or differs of a folder into a bucket."""
-  return ["gcloud", "storage", "rsync", "--recursive", str(folder), to]
+  return ["gcloud", "storage", "rsync", str(folder), to, "--recursive"]
