@@ -111,7 +111,15 @@ def test_files(built):
   assert names == packages | ours
   with tarfile.open(sdist) as file:
     names = {m.name.partition("/")[2] for m in file if m.isfile()}
-  others = ("configs", "tests", "benchmarks", "docs", "launch", ".ci")
+  others = (
+    "configs",
+    "tests",
+    "benchmarks",
+    "docs",
+    "examples",
+    "launch",
+    ".ci",
+  )
   assert names >= packages | tracked(*others)
   top = ("CHANGELOG.md", "CITATION.cff", "LICENSE", "README.md", "setup.py")
   assert names >= {*top, "pyproject.toml"}

@@ -26,6 +26,11 @@ that none brings are drawn when a run starts.
   # SmolLM2-135M-Instruct, a real decoder that fits a laptop
   python -m ltu_jax.convert import --dtype=float32 \\
     --llama=SmolLM2-135M-Instruct.Q4_1.gguf --out=bases/smollm2
+  # a trained run, to train it further on other questions
+  python -m ltu_jax.convert import --run=runs/quickstart --out=bases/quickstart
+  # its encoder alone, with another decoder
+  python -m ltu_jax.convert import --llama=vicuna-7b-v1.1 \\
+    --run=runs/quickstart --out=bases/hearing-vicuna
   # adapters that PEFT trained, over an earlier import
   python -m ltu_jax.convert import --base=bases/stage1 --peft=adapter \\
     --out=bases/with-adapter
@@ -84,6 +89,10 @@ def _add_import(commands: argparse._SubParsersAction) -> None:
     "folder with one",
   )
   add(
+    "--run",
+    help="folder of a trained run; beside another decoder, its encoder alone",
+  )
+  add(
     "--audio",
     help="audio encoder: CAV-MAE file (.pth) or Hugging Face ASTModel folder",
   )
@@ -97,7 +106,7 @@ def _add_import(commands: argparse._SubParsersAction) -> None:
   add(
     "--dtype",
     choices=DTYPES,
-    help="of the decoder (default: bfloat16; with --base alone, as it is); "
+    help="of the decoder (default: bfloat16; of --base and --run, as it is); "
     "adapters, encoder and projection are float32",
   )
   add(

@@ -48,7 +48,10 @@ def import_base(args: argparse.Namespace) -> list[str]:
     sources.append(_READERS[name](path, llama))
   merged = importing.merge(sources)
   settings = list(args.set)
-  brought = any("llama" in s.parts for s in sources[bool(args.base) :])
+  brought = any(
+    "llama" in source.parts and name not in _OURS
+    for name, source in zip(given, sources, strict=True)
+  )
   if "llama" in merged.parts and (args.dtype or brought):
     settings.append(f"llama.param_dtype={args.dtype or 'bfloat16'}")
   parts = importing.override(merged.parts, settings)
@@ -111,6 +114,11 @@ def _read_llama(path: pathlib.Path, llama: object) -> Source:
   return read_llama(path)
 
 
+def _read_run(path: pathlib.Path, llama: object) -> Source:
+  # Projection and adapters were learnt for the run's own decoder.
+  return from_run.run_source(path, encoder_alone=llama is not None)
+
+
 def _read_audio(path: pathlib.Path, llama: object) -> Source:
   del llama
   if (path / "config.json").exists():
@@ -138,11 +146,15 @@ def _read_peft(path: pathlib.Path, llama: object) -> Source:
 _READERS: dict[str, Callable[[pathlib.Path, object], Source]] = {
   "base": _read_base,
   "llama": _read_llama,
+  "run": _read_run,
   "audio": _read_audio,
   "ltu": _read_ltu,
   "peft": _read_peft,
 }
 """Option -> reader, in the order in which they are laid over each other."""
+
+_OURS = ("base", "run")
+"""Those whose decoder stays in its dtype unless another is asked for."""
 
 
 def export(args: argparse.Namespace) -> list[str]:

@@ -17,7 +17,7 @@ from ltu_jax.base_reader import BaseReader
 from ltu_jax.checkpoint import CheckpointError, Checkpoints
 from ltu_jax.convert.files import open_safetensors
 from ltu_jax.convert.from_torch import entries
-from ltu_jax.convert.names import published_shape, to_published
+from ltu_jax.convert.names import part_of_name, published_shape, to_published
 from ltu_jax.convert.tensors import ConversionError, Source, Tensor
 from ltu_jax.curriculum import Stage
 from ltu_jax.data.tokenizer import Tokenizer, load_tokenizer
@@ -64,6 +64,33 @@ def base_source(path: str | os.PathLike) -> Source:
   found = base.info(path)
   tensors = canonical(LtuConfig(**found.parts), found.parts, base_arrays(path))
   return Source(tensors, found.parts, read_carried(path), load_tokenizer(path))
+
+
+def run_source(root: str | os.PathLike, encoder_alone: bool = False) -> Source:
+  """A trained run as one source of an import.
+
+  Args:
+    root: The run's folder.
+    encoder_alone: Leaves out what was learnt together with the run's decoder.
+
+  Raises:
+    CheckpointError: Not a run's folder, nothing trained yet, or damage.
+  """
+  opened = open_run(root)
+  parts = {"encoder": opened.cfg.encoder}
+  if not encoder_alone:
+    parts = {name: getattr(opened.cfg, name) for name in PART_TYPES}
+    if not opened.cfg.lora.rank:
+      del parts["lora"]
+  of_parts = lambda tensors: {
+    name: t for name, t in tensors.items() if part_of_name(name) in parts
+  }
+  return Source(
+    of_parts(opened.tensors),
+    parts,
+    of_parts(opened.carried),
+    None if encoder_alone else opened.tokenizer,
+  )
 
 
 def open_base(path: str | os.PathLike) -> Opened:
