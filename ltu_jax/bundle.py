@@ -37,8 +37,8 @@ from ltu_jax.data.tokenizer import load_tokenizer
 from ltu_jax.models.ltu import PART_TYPES, LtuConfig, abstract
 from ltu_jax.sharding import ShardingError, make_mesh
 from ltu_jax.train_state import abstract_params, overlay
+from ltu_jax.trained import Trained, load_trained
 from ltu_jax.weight_placer import WeightPlacer
-from ltu_jax.workdir import Trained, load_trained
 
 LOAD_ERRORS = (
   CheckpointError,

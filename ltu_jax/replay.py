@@ -23,7 +23,7 @@ from ltu_jax.checkpoint import Checkpoints
 from ltu_jax.stage_run import Experiment, StageRun
 from ltu_jax.train_state import TrainState
 from ltu_jax.train_step import NOTES, Batch, gradients
-from ltu_jax.workdir import lay_over
+from ltu_jax.trained import lay_over
 
 _SHOWN = 10
 """Rows that are printed; the file has all."""

@@ -28,13 +28,15 @@ from ltu_jax.supply import Supply
 from ltu_jax.train_state import (
   TrainState,
   abstract_state,
+  from_pure,
   new_state,
   overlay,
   split_params,
+  to_pure,
 )
 from ltu_jax.train_step import NOTES, make_train_step
 from ltu_jax.unreadable import Skipped
-from ltu_jax.workdir import Workdir, from_pure, to_pure, weight_shapes
+from ltu_jax.workdir import Workdir, weight_shapes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,12 +9,11 @@ WORKDIR/unreadable.jsonl    clips that were skipped, if any
 WORKDIR/metrics.jsonl, tensorboard, report.json, report.md, curves.png
 
 A model is what was drawn and the pretrained parts, with the trained part of
-each stage laid over them in order.
+each stage laid over them in order (trained.py).
 """
 
 import dataclasses
 import json
-import os
 import pathlib
 import tempfile
 from collections.abc import Collection, Mapping
@@ -28,19 +27,17 @@ from jax.sharding import Mesh
 from ltu_jax import base, base_load, json_text
 from ltu_jax import config as config_lib
 from ltu_jax.base import BaseInfo, info
-from ltu_jax.checkpoint import CheckpointError, Checkpoints
+from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.curriculum import Stage
 from ltu_jax.data.tokenizer import Tokenizer, load_tokenizer
-from ltu_jax.models.ltu import LTU, PART_TYPES, LtuConfig, abstract, part_of
-from ltu_jax.sharding import make_mesh, path_name
+from ltu_jax.models.ltu import PART_TYPES, LtuConfig, part_of
+from ltu_jax.sharding import path_name
 from ltu_jax.train_state import (
   abstract_params,
   init_params,
   overlay,
-  split_params,
   split_parts,
 )
-from ltu_jax.weight_placer import placed
 
 _FREE = (
   "log_every",
@@ -219,31 +216,6 @@ class Workdir:
     return found
 
 
-def to_pure(state: Mapping[str, Any]) -> dict[str, Any]:
-  """A train state as plain dicts and tuples, for the checkpoint."""
-  opt = state["opt"]
-  pure = nnx.to_pure_dict
-  return {
-    **state,
-    "trainable": pure(state["trainable"]),
-    "opt": opt._replace(mu=pure(opt.mu), nu=pure(opt.nu)),
-  }
-
-
-def from_pure(
-  pure: Mapping[str, Any], like: Mapping[str, Any]
-) -> dict[str, Any]:
-  """The inverse of `to_pure`; `like` gives the structure."""
-  opt, like_opt = pure["opt"], like["opt"]
-  return {
-    **pure,
-    "trainable": overlay(like["trainable"], pure["trainable"]),
-    "opt": opt._replace(
-      mu=overlay(like_opt.mu, opt.mu), nu=overlay(like_opt.nu, opt.nu)
-    ),
-  }
-
-
 def model_config(
   workdir: Workdir, config: Mapping[str, Any], tokenizer: Tokenizer | None
 ) -> LtuConfig:
@@ -317,83 +289,3 @@ def weight_shapes(weights: nnx.State) -> dict[str, Any]:
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
     nnx.to_pure_dict(weights),
   )
-
-
-def lay_over(workdir: Workdir, stage: Stage, params: nnx.State) -> nnx.State:
-  """Parameters with the stage's latest whole trained part in their place.
-
-  Raises:
-    CheckpointError: the stage has no checkpoint that is whole.
-  """
-  return overlay(params, _stage_weights(workdir, stage, params))
-
-
-def _stage_weights(
-  workdir: Workdir, stage: Stage, params: nnx.State
-) -> dict[str, Any]:
-  """A stage's trained part; `params`, arrays or shapes, say where it goes."""
-  trainable, _ = split_params(params, stage.trainable)
-  folder = workdir.checkpoints(stage)
-  with Checkpoints(folder, read_only=True) as saved:
-    found = saved.load_latest(weight_shapes(trainable))
-  if found is None:
-    raise CheckpointError(f"{folder}: no checkpoint in this folder is whole.")
-  return found[1]
-
-
-@dataclasses.dataclass(frozen=True)
-class Trained:
-  """A model put together from a run's folder or a bundle.
-
-  Attributes:
-    model: LTU with all trained parts.
-    tokenizer: its tokenizer.
-    config: the run's config; {} where a bundle does not know it.
-    stage: the last stage that has weights; None if none was trained.
-  """
-
-  model: LTU
-  tokenizer: Tokenizer
-  config: dict[str, Any]
-  stage: Stage | None
-
-
-def load_trained(
-  root: str | os.PathLike,
-  mesh: Mesh | None = None,
-  *,
-  dtype: str = "",
-  base_dtype: str = "",
-) -> Trained:
-  """Puts a run's latest model together.
-
-  Matrices are rounded while they are read, but those that a stage trained only
-  when all that it trained is on the devices.
-
-  Args:
-    root: The run's folder.
-    mesh: Where the model goes; None is this process's first device.
-    dtype: See `bundle.load_model`.
-    base_dtype: See `bundle.load_model`.
-
-  Raises:
-    CheckpointError: not a run's folder, nothing trained yet, or damage.
-    ShardingError: the mesh cannot divide a parameter.
-    ValueError: no such `dtype` or `base_dtype`.
-  """
-  workdir = Workdir(pathlib.Path(root))
-  config = workdir.read_config()
-  trained = workdir.trained_stages(config)
-  tokenizer = workdir.load_tokenizer()
-  cfg = model_config(workdir, config, tokenizer)
-  asked = cfg.for_answering(dtype, base_dtype)
-  mesh = mesh or make_mesh({}, jax.local_devices()[:1])
-  params, _ = load_base_params(workdir, asked, mesh, cast=bool(dtype))
-  as_trained = abstract_params(cfg, mesh)
-  wanted = nnx.to_pure_dict(abstract_params(asked, mesh))
-  for stage in trained:
-    # No name for what is loaded: it would be held until all is placed.
-    part = placed(_stage_weights(workdir, stage, as_trained), wanted)
-    params = overlay(params, part)
-  model = nnx.merge(abstract(asked)[0], params)
-  return Trained(model, tokenizer, config, trained[-1])

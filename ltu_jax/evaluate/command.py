@@ -27,7 +27,7 @@ from ltu_jax.evaluate.result import Result
 from ltu_jax.evaluate.sets import catalog, mini
 from ltu_jax.evaluate.sets.spec import Found, Spec
 from ltu_jax.evaluate.settings import Settings
-from ltu_jax.workdir import Trained
+from ltu_jax.trained import Trained
 
 ERRORS = (
   *LOAD_ERRORS,
