@@ -9,6 +9,9 @@ A base may hold only some parts of the model (encoder, projector, llama, lora).
 Layers are stored one by one, though the model stacks them: so a model of any
 size is written and read a tensor at a time. The folder is made under another
 name and renamed when it is whole.
+
+One in a bucket is made in a temporary folder of the first process's machine,
+which needs the room, and sent; base.json comes last. It is read in place.
 """
 
 import contextlib
@@ -17,6 +20,7 @@ import json
 import os
 import pathlib
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +30,7 @@ from flax import nnx
 from orbax.checkpoint import v1 as ocp
 
 from ltu_jax import (
+  bucket_store,
   checkpoint_seal,
   checksum,
   json_text,
@@ -33,6 +38,7 @@ from ltu_jax import (
   tree_names,
 )
 from ltu_jax.checkpoint_step import READ_ERRORS, CheckpointError, reason
+from ltu_jax.data.bucket import is_bucket
 from ltu_jax.models.ltu import PART_TYPES, STACKS
 
 _FORMAT = "ltu_jax base"
@@ -109,13 +115,17 @@ class BaseWriter:
     Raises:
       CheckpointError: The folder exists.
     """
-    self._path = pathlib.Path(path).absolute()
-    if self._path.exists():
+    self._path = bucket_store.path(path)
+    if is_there(self._path):
       raise CheckpointError(
         f"{self._path} exists. Choose another folder, or remove it if no "
         "trained run needs it."
       )
-    self._work = self._path.with_name(f"{self._path.name}.incomplete")
+    self._in_bucket = is_bucket(self._path)
+    if self._in_bucket:
+      self._work = pathlib.Path(tempfile.mkdtemp(prefix="ltu_jax-base-"))
+    else:
+      self._work = self._path.with_name(f"{self._path.name}.incomplete")
     self._parts, self._origin = dict(parts), tuple(origin)
     self._pending: dict[str, np.ndarray] = {}
     self._pending_bytes = 0
@@ -128,7 +138,7 @@ class BaseWriter:
     if jax.process_index() == 0:
       shutil.rmtree(self._work, ignore_errors=True)
       self._work.mkdir(parents=True)
-    processes.barrier(f"base {self._work}")
+    processes.barrier(f"base {self._path} begins")
     return self
 
   def __exit__(self, kind: Any, *_: Any) -> None:
@@ -142,13 +152,37 @@ class BaseWriter:
       return
     self._flush()
     self._wait()
-    ocp.partial.finalize(self._work / "weights")
-    if jax.process_index() == 0:
-      self._make_whole()
-    processes.barrier(f"base {self._path}")
+    with self._context():
+      if self._writes:
+        ocp.partial.finalize(self._work / "weights")
+    problem = self._make_whole() if jax.process_index() == 0 else ""
+    if self._in_bucket:
+      shutil.rmtree(self._work, ignore_errors=True)
+    if problem := processes.any_problem(problem):
+      raise CheckpointError(problem)
 
-  def _make_whole(self) -> None:
-    """Writes base.json and gives the folder its name."""
+  @property
+  def _writes(self) -> bool:
+    """Whether this process takes part in what Orbax does.
+
+    Where the folder is on the first process's disk, the others do not see it.
+    """
+    return jax.process_index() == 0 or not self._in_bucket
+
+  def _context(self) -> ocp.Context:
+    """How Orbax writes."""
+    context = ocp.Context()
+    if self._in_bucket and jax.process_count() > 1:
+      context.multiprocessing.active_processes = {0}
+      context.multiprocessing.barrier_sync_key_prefix = "base"
+    context.memory.deepcopy_host_arrays = False  # nobody changes them
+    # Weights are mostly noise: a fifth smaller, for a fifth more time.
+    context.array.saving.use_compression = False
+    context.array.saving.storage_options.chunk_byte_size = _CHUNK_BYTES
+    return context
+
+  def _make_whole(self) -> str:
+    """Writes base.json and gives the folder its name; says what fails."""
     found = {
       "format": _FORMAT,
       "version": _VERSION,
@@ -160,7 +194,16 @@ class BaseWriter:
     found["digest"] = checkpoint_seal.digest(found)
     text = json.dumps(found, indent=2) + "\n"
     (self._work / "base.json").write_text(text, encoding="utf-8")
-    self._work.rename(self._path)
+    if not self._in_bucket:
+      self._work.rename(self._path)
+      return ""
+    try:
+      folder = bucket_store.Store(self._path.parent)
+      folder.remove_folder(self._path.name)  # what a killed writer sent
+      bucket_store.Store(self._path).upload(self._work, last="base.json")
+    except bucket_store.BucketError as error:
+      return str(error)
+    return ""
 
   @property
   def folder(self) -> pathlib.Path:
@@ -183,15 +226,11 @@ class BaseWriter:
     if not self._pending:
       return
     self._wait()
-    context = ocp.Context()
-    context.memory.deepcopy_host_arrays = False  # nobody changes them
-    # Weights are mostly noise: a fifth smaller, for a fifth more time.
-    context.array.saving.use_compression = False
-    context.array.saving.storage_options.chunk_byte_size = _CHUNK_BYTES
-    with context:
-      self._saving = ocp.partial.save_async(
-        self._work / "weights", tree_names.nested(self._pending)
-      )
+    if self._writes:
+      with self._context():
+        self._saving = ocp.partial.save_async(
+          self._work / "weights", tree_names.nested(self._pending)
+        )
     self._pending, self._pending_bytes = {}, 0
 
   def _wait(self) -> None:
@@ -229,13 +268,20 @@ def save(
         writer.add(name, whole)
 
 
+def is_there(path: str | os.PathLike) -> bool:
+  """Whether a base folder has been written, whatever became of it since."""
+  path = bucket_store.path(path)
+  # What a killed writer had sent to a bucket lacks its last object.
+  return (path / "base.json" if is_bucket(path) else path).exists()
+
+
 def info(path: str | os.PathLike) -> BaseInfo:
   """Reads what a base folder holds.
 
   Raises:
     CheckpointError: No base folder, a damaged one, or a later version's.
   """
-  path = pathlib.Path(path).absolute()
+  path = bucket_store.path(path)
   try:
     found = json_text.read(path / "base.json")
     if found["format"] != _FORMAT or found["version"] != _VERSION:
@@ -274,7 +320,7 @@ def stored_tree(path: pathlib.Path) -> Any:
   """Orbax's metadata tree of a base."""
   try:
     return ocp.metadata(path / "weights").metadata
-  except READ_ERRORS as error:
+  except (*READ_ERRORS, *bucket_store.errors()) as error:
     raise damaged(path, error) from error
 
 
@@ -288,7 +334,7 @@ def read_tree(path: pathlib.Path, tree: Any, partial: bool = False) -> Any:
       return ocp.load_checkpointables(path / "weights", {"state": tree})[
         "state"
       ]
-  except READ_ERRORS as error:
+  except (*READ_ERRORS, *bucket_store.errors()) as error:
     raise damaged(path, error) from error
 
 

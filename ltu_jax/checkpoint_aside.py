@@ -5,8 +5,12 @@ import pathlib
 
 import jax
 
-from ltu_jax import processes
+from ltu_jax import bucket_store, processes
 from ltu_jax.checkpoint_step import DamageError, read_seal
+from ltu_jax.data.bucket import is_bucket
+
+MARK = "commit_success.txt"
+"""The object that Orbax writes last into a checkpoint in a bucket."""
 
 
 def unsealed(directory: pathlib.Path) -> dict[str, str]:
@@ -16,7 +20,7 @@ def unsealed(directory: pathlib.Path) -> dict[str, str]:
     CheckpointError: One cannot be read by this user.
   """
   found = {}
-  for path in sorted(directory.iterdir()):
+  for path in bucket_store.entries(directory):
     if path.name.isdigit():
       try:
         read_seal(path)
@@ -30,8 +34,11 @@ def move(source: pathlib.Path) -> pathlib.Path:
   """Renames DIRECTORY/STEP to damaged-STEP, or to damaged-STEP.2 and so on.
 
   To be called by all processes.
+
+  Raises:
+    BucketError: The bucket fails.
   """
-  taken = {path.name for path in source.parent.iterdir()}
+  taken = {path.name for path in bucket_store.entries(source.parent)}
   name = f"damaged-{source.name}"
   later = (f"{name}.{i}" for i in itertools.count(2))
   target = source.with_name(
@@ -39,6 +46,10 @@ def move(source: pathlib.Path) -> pathlib.Path:
   )
   processes.barrier(f"found {target}")
   if jax.process_index() == 0:
-    source.rename(target)
+    if is_bucket(source):
+      folder = bucket_store.Store(source.parent)
+      folder.move(source.name, target.name, MARK)
+    else:
+      source.rename(target)
   processes.barrier(f"moved {target}")
   return target

@@ -73,6 +73,14 @@ class Experiment:
   check_lock: Callable[[], None]
   sets: SetsInTraining
 
+  def flush(self) -> str:
+    """Makes safe what was written so far; to be called before a checkpoint.
+
+    Returns:
+      Why not all of it is; "" if it is.
+    """
+    return self.metrics.flush() or self.folder.push()
+
   def evaluate_sets(self, params: nnx.State, stage: Stage, step: int) -> None:
     """Evaluates on the sets of the config; all processes call it.
 
@@ -285,7 +293,7 @@ class StageRun:
     self, step: int, state: TrainState, iterator: Iterator, saved: Checkpoints
   ) -> None:
     """Starts to save, once the metrics up to here are on the disk."""
-    if problem := processes.any_problem(self.metrics.flush()):
+    if problem := processes.any_problem(self.experiment.flush()):
       saved.put_off(step, problem)
       return
     saved.save(step, to_pure(state), iterator, metrics=self._means())
@@ -300,7 +308,7 @@ class StageRun:
       to_pure(state),
       iterator,
       metrics=self._means(),
-      ready=self.metrics.flush,
+      ready=self.experiment.flush,
     )
 
   def _end_early(

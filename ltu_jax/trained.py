@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import pathlib
 from typing import Any
 
 import jax
@@ -54,17 +53,18 @@ def load_trained(
   when all that it trained is on the devices.
 
   Args:
-    root: The run's folder.
+    root: The run's folder, of this machine or in a bucket.
     mesh: Where the model goes; None is this process's first device.
     dtype: See `bundle.load_model`.
     base_dtype: See `bundle.load_model`.
 
   Raises:
+    BucketError: the bucket cannot be read.
     CheckpointError: not a run's folder, nothing trained yet, or damage.
     ShardingError: the mesh cannot divide a parameter.
     ValueError: no such `dtype` or `base_dtype`.
   """
-  workdir = Workdir(pathlib.Path(root))
+  workdir = Workdir.at(root)
   config = workdir.read_config()
   trained = workdir.trained_stages(config)
   tokenizer = workdir.load_tokenizer()

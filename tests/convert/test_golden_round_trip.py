@@ -50,7 +50,7 @@ def start_run(root, base_folder) -> Workdir:
   config_lib.adopt(config, base.info(base_folder).parts)
   folder = Workdir(root)
   folder.record_config(config)
-  folder.pretrained.symlink_to(base_folder)
+  folder.record_pretrained(base_folder)
   words = {"<unk>": 0, "sound": 1}
   model = tokenizers.Tokenizer(models.WordLevel(words, unk_token="<unk>"))
   model.add_special_tokens(["<s>", "</s>"])
