@@ -19,7 +19,7 @@ from ltu_jax.sharding import micro_batch_sharding, shardings
 from ltu_jax.train_state import TrainState, abstract_state
 
 Batch = Mapping[str, jax.Array]
-"""ARCHITECTURE's batch; see README "The batch"."""
+"""ARCHITECTURE's batch; see docs/how_it_works.md."""
 
 LOSS_NORMS = ("tokens", "micro_batch")
 """What the loss of a batch may be the mean of; see `gradients`."""
