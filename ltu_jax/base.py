@@ -10,8 +10,8 @@ Layers are stored one by one, though the model stacks them: so a model of any
 size is written and read a tensor at a time. The folder is made under another
 name and renamed when it is whole.
 
-One in a bucket is made in a temporary folder of the first process's machine,
-which needs the room, and sent; base.json comes last. It is read in place.
+One in a bucket is written in place, and base.json last. Orbax cannot add to
+what is in a bucket, so the first process holds all arrays until then.
 """
 
 import contextlib
@@ -134,8 +134,14 @@ class BaseWriter:
     self._saving: ocp.AsyncResponse[None] | None = None
 
   def __enter__(self) -> "BaseWriter":
-    """Makes the working folder; what a killed writer left goes."""
-    if jax.process_index() == 0:
+    """Makes the working folder; what a killed writer left goes.
+
+    Raises:
+      BucketError: The bucket fails.
+    """
+    if self._in_bucket and jax.process_index() == 0:
+      bucket_store.Store(self._path.parent).remove_folder(self._path.name)
+    elif jax.process_index() == 0:
       shutil.rmtree(self._work, ignore_errors=True)
       self._work.mkdir(parents=True)
     processes.barrier(f"base {self._path} begins")
@@ -150,39 +156,45 @@ class BaseWriter:
       if jax.process_index() == 0:
         shutil.rmtree(self._work, ignore_errors=True)
       return
+    if self._in_bucket:
+      self._send()
+      return
     self._flush()
     self._wait()
-    with self._context():
-      if self._writes:
-        ocp.partial.finalize(self._work / "weights")
-    problem = self._make_whole() if jax.process_index() == 0 else ""
-    if self._in_bucket:
-      shutil.rmtree(self._work, ignore_errors=True)
+    ocp.partial.finalize(self._work / "weights")
+    if jax.process_index() == 0:
+      self._describe()
+      self._work.rename(self._path)
+    processes.barrier(f"base {self._path}")
+
+  def _send(self) -> None:
+    """Writes all that waits, then the small files, to a bucket."""
+    problem = ""
+    try:
+      with self._context():
+        ocp.save(self._path / "weights", tree_names.nested(self._pending))
+      if jax.process_index() == 0:
+        self._describe()
+        bucket_store.Store(self._path).upload(self._work, last="base.json")
+    except bucket_store.BucketError as error:
+      problem = str(error)
+    except (*READ_ERRORS, *bucket_store.errors()) as error:
+      problem = reason(error)
+    shutil.rmtree(self._work, ignore_errors=True)
     if problem := processes.any_problem(problem):
-      raise CheckpointError(problem)
-
-  @property
-  def _writes(self) -> bool:
-    """Whether this process takes part in what Orbax does.
-
-    Where the folder is on the first process's disk, the others do not see it.
-    """
-    return jax.process_index() == 0 or not self._in_bucket
+      raise CheckpointError(f"{self._path} cannot be written: {problem}")
 
   def _context(self) -> ocp.Context:
     """How Orbax writes."""
     context = ocp.Context()
-    if self._in_bucket and jax.process_count() > 1:
-      context.multiprocessing.active_processes = {0}
-      context.multiprocessing.barrier_sync_key_prefix = "base"
     context.memory.deepcopy_host_arrays = False  # nobody changes them
     # Weights are mostly noise: a fifth smaller, for a fifth more time.
     context.array.saving.use_compression = False
     context.array.saving.storage_options.chunk_byte_size = _CHUNK_BYTES
     return context
 
-  def _make_whole(self) -> str:
-    """Writes base.json and gives the folder its name; says what fails."""
+  def _describe(self) -> None:
+    """Writes base.json."""
     found = {
       "format": _FORMAT,
       "version": _VERSION,
@@ -194,16 +206,6 @@ class BaseWriter:
     found["digest"] = checkpoint_seal.digest(found)
     text = json.dumps(found, indent=2) + "\n"
     (self._work / "base.json").write_text(text, encoding="utf-8")
-    if not self._in_bucket:
-      self._work.rename(self._path)
-      return ""
-    try:
-      folder = bucket_store.Store(self._path.parent)
-      folder.remove_folder(self._path.name)  # what a killed writer sent
-      bucket_store.Store(self._path).upload(self._work, last="base.json")
-    except bucket_store.BucketError as error:
-      return str(error)
-    return ""
 
   @property
   def folder(self) -> pathlib.Path:
@@ -216,9 +218,12 @@ class BaseWriter:
     self._digests[name] = tree_names.array_hash(name, array)
     sums = checksum.of_array(array)
     self._arrays[name] = (tree_names.signature(array), sums)
+    if self._in_bucket and jax.process_index():
+      # Orbax takes numbers of the first process alone, but shapes of all.
+      array = np.broadcast_to(np.zeros((), array.dtype), array.shape)
     self._pending[name] = array
     self._pending_bytes += array.nbytes
-    if self._pending_bytes >= _FLUSH_BYTES:
+    if self._pending_bytes >= _FLUSH_BYTES and not self._in_bucket:
       self._flush()
 
   def _flush(self) -> None:
@@ -226,11 +231,10 @@ class BaseWriter:
     if not self._pending:
       return
     self._wait()
-    if self._writes:
-      with self._context():
-        self._saving = ocp.partial.save_async(
-          self._work / "weights", tree_names.nested(self._pending)
-        )
+    with self._context():
+      self._saving = ocp.partial.save_async(
+        self._work / "weights", tree_names.nested(self._pending)
+      )
     self._pending, self._pending_bytes = {}, 0
 
   def _wait(self) -> None:
@@ -269,10 +273,15 @@ def save(
 
 
 def is_there(path: str | os.PathLike) -> bool:
-  """Whether a base folder has been written, whatever became of it since."""
-  path = bucket_store.path(path)
-  # What a killed writer had sent to a bucket lacks its last object.
-  return (path / "base.json" if is_bucket(path) else path).exists()
+  """Whether a base folder has been written, whatever became of it since.
+
+  Raises:
+    BucketError: The bucket cannot be asked.
+  """
+  if is_bucket(path):
+    # What a killed writer had sent lacks its last object.
+    return bucket_store.Store(path).has("base.json")
+  return pathlib.Path(path).exists()
 
 
 def info(path: str | os.PathLike) -> BaseInfo:

@@ -72,13 +72,6 @@ def path(folder: str | os.PathLike) -> Any:
   return epath.Path(name.rstrip("/"))
 
 
-def entries(folder: Any) -> list[Any]:
-  """What lies in a folder, in order; in a bucket an empty one is none."""
-  if is_bucket(folder) and not folder.is_dir():
-    return []
-  return sorted(folder.iterdir())
-
-
 def errors() -> tuple[type[Exception], ...]:
   """What the clients of a bucket raise beside OSError; none if none is used."""
   if "gcsfs" not in sys.modules:
@@ -173,6 +166,12 @@ class Store:
           )
           return content, generation
     raise ChangedError(f"{self.address}/{name} is written all the time")
+
+  def has(self, name: str) -> bool:
+    """Whether there is an object; unlike a path's `exists`, never a guess."""
+    with self._told(name):
+      found = self._bucket.get_blob(self._prefix + name, timeout=_SECONDS)
+    return found is not None
 
   def write(self, name: str, content: bytes, generation: int) -> int:
     """Writes an object.

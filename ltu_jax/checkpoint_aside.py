@@ -20,7 +20,11 @@ def unsealed(directory: pathlib.Path) -> dict[str, str]:
     CheckpointError: One cannot be read by this user.
   """
   found = {}
-  for path in bucket_store.entries(directory):
+  if is_bucket(directory):  # what lacks its last object, Orbax has removed
+    paths = [mark.parent for mark in directory.glob(f"*/{MARK}")]
+  else:
+    paths = directory.iterdir()
+  for path in sorted(paths):
     if path.name.isdigit():
       try:
         read_seal(path)
@@ -38,7 +42,7 @@ def move(source: pathlib.Path) -> pathlib.Path:
   Raises:
     BucketError: The bucket fails.
   """
-  taken = {path.name for path in bucket_store.entries(source.parent)}
+  taken = {path.name for path in source.parent.iterdir()}
   name = f"damaged-{source.name}"
   later = (f"{name}.{i}" for i in itertools.count(2))
   target = source.with_name(

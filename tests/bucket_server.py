@@ -70,15 +70,18 @@ class _Handler(gcp_storage_emulator.server.RequestHandler):
         status = http.HTTPStatus.PRECONDITION_FAILED
     if status is None:
       return True
-    answer = json.dumps(
-      {"error": {"code": status.value, "message": status.phrase}}
-    ).encode()
+    self._refuse(status)
+    return False
+
+  def _refuse(self, status):
+    """Answers as Google does what is not done."""
+    error = {"code": status.value, "message": status.phrase}
+    answer = json.dumps({"error": error}).encode()
     self.send_response(status)
     self.send_header("Content-Type", "application/json")
     self.send_header("Content-Length", str(len(answer)))
     self.end_headers()
     self.wfile.write(answer)
-    return False
 
   def _name(self, found):
     """The object that a request is about: in its path, query or body."""
@@ -129,6 +132,9 @@ class _Handler(gcp_storage_emulator.server.RequestHandler):
 
   def do_GET(self):
     self.server.asked.append(self.path)
+    if any(re.search(x, unquote(self.path)) for x in self.server.hidden):
+      self._refuse(http.HTTPStatus.FORBIDDEN)
+      return
     last = re.fullmatch(r"bytes=-(\d+)", self.headers.get("Range", ""))
     named = _OBJECT.fullmatch(self.path)
     if last and named:
@@ -146,8 +152,8 @@ class Bucket:
   """The running server; `url` for the environment, `asked` as a log.
 
   Objects whose names have one of the patterns in `forbidden` cannot be written
-  or removed. `cut` is asked about each object that is about to be; if it says
-  True, the line is cut instead.
+  or removed, those of `hidden` not be read. `cut` is asked about each object
+  that is about to be written; if it says True, the line is cut instead.
   """
 
   cut = staticmethod(lambda name: False)
@@ -161,6 +167,7 @@ class Bucket:
     self._server.asked = self.asked = []
     self._server.turn = threading.Lock()
     self._server.forbidden = self.forbidden = []
+    self._server.hidden = self.hidden = []
     self._server.cut = lambda name: self.cut(name)
     self.url = f"http://127.0.0.1:{self._server.server_port}"
     # Google's library and gcsfs read the first, ArrayRecord's C++ the second,

@@ -26,6 +26,7 @@ pytestmark = [
 def address(bucket, request):
   """A folder in it for one test."""
   bucket.forbidden.clear()
+  bucket.hidden.clear()
   return f"gs://{BUCKET}/runs/{request.node.name}"
 
 
@@ -158,12 +159,29 @@ def test_a_damaged_checkpoint_is_moved_and_the_one_before_used(
   for name, content in flipped.items():
     moved = name.replace("stage2/20/", "stage2/damaged-20/")
     assert bucket.read(moved) == content
-  with Checkpoints(f"{address}/stage2") as saved:  # cleans nothing of it away
+  # A save that fails costs nothing else, and is made again.
+  with Checkpoints(f"{address}/stage2") as saved:
     assert saved.steps() == [10]
-  assert bucket.names(f"{folder}/damaged-20")
+    bucket.forbidden.append("stage2/20/state/")
+    assert saved.save(20, state, iterator)
+    assert not saved.settle() and saved.due(21)
+    err = capfd.readouterr().err
+    assert "Forbidden" in err and "Steps that are safe: 10." in err
+    assert not bucket.names(f"{folder}/20")
+    bucket.forbidden.clear()
+    assert saved.save(20, state, iterator) and saved.settle()
+  assert bucket.names(f"{folder}/damaged-20")  # nothing cleaned it away
+  # What cannot be read now is not damaged.
+  bucket.hidden.append("stage2/20/state/d/")
+  with Checkpoints(f"{address}/stage2") as saved:
+    with pytest.raises(CheckpointError, match="cannot be read now"):
+      saved.restore(abstract(state, on), make_iterator())
+    bucket.hidden.clear()
+    assert saved.steps() == [10, 20]
+    saved.restore(abstract(state, on), make_iterator())
 
 
-def test_a_base_folder_is_whole_or_not_there(bucket, address):
+def test_a_base_folder_is_whole_or_not_there(bucket, address, tmp_path):
   weights = {"b": np.arange(6.0, dtype=np.float32), "c": np.ones((3, 2), "f")}
   bucket.forbidden.append("base/base.json")
   with pytest.raises(CheckpointError, match="lacks the permission"):
@@ -176,6 +194,10 @@ def test_a_base_folder_is_whole_or_not_there(bucket, address):
   want = abstract(weights, on)
   loaded = base_load.load(f"{address}/base", want)
   assert bits(loaded) == bits(weights)
+  for workdir in (f"{address}/run", tmp_path):
+    Workdir.at(workdir).record_pretrained(f"{address}/base")
+    ((folder, found),) = Workdir.at(workdir).bases().items()
+    assert str(folder) == f"{address}/base" and found.origin == ("a test",)
   with pytest.raises(CheckpointError, match="base exists"):
     base.save(f"{address}/base", weights, {}, [])
   for name in bucket.names(f"{name_of(address)}/base/weights"):
