@@ -178,7 +178,7 @@ class Scratch:
     for file in sorted(files):
       name = file.relative_to(self.folder).as_posix()
       has_content = file.is_file() and file.stat().st_size
-      is_whole = has_content and file.suffix != ".tmp"
+      is_whole = has_content and ".tmp/" not in f"{name}/"
       if is_whole and self._stamps.get(name) != _stamp(file):
         names.append(name)
     return names

@@ -7,7 +7,7 @@ WORKDIR/pretrained          link to the base folder of config.base, if any;
 WORKDIR/base                start weights that were drawn, saved once
 WORKDIR/checkpoints/stageN  the trainable part of stage N, per step
 WORKDIR/unreadable.jsonl    clips that were skipped, if any
-WORKDIR/metrics.jsonl, tensorboard, report.json, report.md, curves.png
+WORKDIR/metrics.jsonl, times, profile, tensorboard, report.*, curves.png
 
 A model is what was drawn and the pretrained parts, with the trained part of
 each stage laid over them in order (trained.py).
@@ -57,14 +57,14 @@ _FREE = (
   "eval",
   "mesh",
   "debug",
+  "profile",
   "guard.max_in_row",
   # What lies there is compared, wherever it lies.
   "data.dir",
   "data.max_unreadable",
   "data.num_threads",
 )
-"""Fields that may change when a run goes on: they do not change what it
-learns."""
+"""Fields that may change when a run goes on, as it learns the same."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -273,7 +273,7 @@ class Workdir:
     if jax.process_index():
       self.pull()
     if tokenizer is not None and load_tokenizer(self.root) is None:
-      with tempfile.TemporaryDirectory(dir=self.root) as fresh:
+      with tempfile.TemporaryDirectory(".tmp", dir=self.root) as fresh:
         tokenizer.save(fresh)
         # The file that makes it one, tokenizer.*, comes last.
         for path in sorted(pathlib.Path(fresh).iterdir(), reverse=True):
