@@ -58,12 +58,13 @@ def shown(text: object) -> str:
   return text
 
 
-def fetched(folder: str | os.PathLike) -> pathlib.Path:
+def fetched(folder: str | os.PathLike, *within: str) -> pathlib.Path:
   """A folder on this machine with the files that are at the top of another.
 
   Args:
     folder: A folder of this machine, which is returned; or one in a bucket,
       whose files stay here until the process ends.
+    *within: Folders in it whose files are wanted, too.
 
   Raises:
     BucketError: It cannot be read.
@@ -72,6 +73,10 @@ def fetched(folder: str | os.PathLike) -> pathlib.Path:
     return pathlib.Path(folder)
   scratch = Scratch(folder, is_first=False)
   _fetched.append(scratch)
+  for name in within:
+    for file in scratch.store.walk(f"{name}/"):
+      (scratch.folder / file).parent.mkdir(parents=True, exist_ok=True)
+      (scratch.folder / file).write_bytes(scratch.store.read(file)[0])
   return scratch.folder
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from bucket_server import BUCKET
 from checkpoint_states import abstract, bits, make_iterator, make_state, mesh
-from ltu_jax import base, base_load, bucket_store, tree_names
+from ltu_jax import base, base_load, bucket_scratch, bucket_store, tree_names
 from ltu_jax.bucket_scratch import Scratch, shown
 from ltu_jax.bucket_store import BucketError, ChangedError, Store
 from ltu_jax.checkpoint import CheckpointError, Checkpoints
@@ -110,6 +110,8 @@ def test_small_files_go_there_and_come_back(bucket, address):
   (two.folder / "evaluation").mkdir()
   (two.folder / "evaluation/a.json").write_text("[]")  # known, not fetched
   assert two.push() == ""
+  fetched = bucket_scratch.fetched(address, "evaluation")
+  assert (fetched / "evaluation/a.json").read_text() == "[]"
   # The first did not hear of that: it was suspended, say.
   (one.folder / "metrics.jsonl").write_text("1\n3\n")
   assert "metrics.jsonl was written by somebody else" in one.push()
