@@ -153,7 +153,7 @@ class BaseWriter:
       self._pending = {}
       with contextlib.suppress(*READ_ERRORS):  # the first error is the one told
         self._wait()
-      if jax.process_index() == 0:
+      if self._in_bucket or jax.process_index() == 0:
         shutil.rmtree(self._work, ignore_errors=True)
       return
     if self._in_bucket:

@@ -38,7 +38,7 @@ class _Handler(gcp_storage_emulator.server.RequestHandler):
 
   def do_POST(self):
     with self.server.turn:
-      if self._may("POST"):
+      if self._may():
         self._post()
 
   def do_PUT(self):
@@ -51,10 +51,10 @@ class _Handler(gcp_storage_emulator.server.RequestHandler):
 
   def do_DELETE(self):
     with self.server.turn:
-      if self._may("DELETE"):
+      if self._may():
         super().do_DELETE()
 
-  def _may(self, method):
+  def _may(self):
     """Whether a write is allowed; else it is answered here."""
     status = None
     found = _NAMED.fullmatch(self.path)
