@@ -26,7 +26,7 @@ _SECONDS = 60
 _THREADS = 16
 """Objects that are copied or removed at a time."""
 
-_ROLES = "roles/storage.objectAdmin and roles/storage.legacyBucketReader"
+_ROLES = "roles/storage.objectUser and roles/storage.legacyBucketReader"
 """The second has storage.buckets.get, which Orbax needs to open a folder."""
 
 
@@ -65,7 +65,7 @@ def path(folder: str | os.PathLike) -> Any:
   import fsspec
   from etils import epath
 
-  # Another process may have written since a folder was last looked at.
+  # As in __init__.py, for a process that had imported fsspec before it.
   fsspec.config.conf.setdefault("gcs", {})["use_listings_cache"] = False
   # It tells at every call if it may not ask for a bucket's kind.
   logging.getLogger("gcsfs").setLevel(logging.ERROR)

@@ -3,6 +3,7 @@
 import re
 import threading
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -110,6 +111,7 @@ def test_small_files_go_there_and_come_back(bucket, address):
   (two.folder / "evaluation").mkdir()
   (two.folder / "evaluation/a.json").write_text("[]")  # known, not fetched
   assert two.push() == ""
+  assert not fsspec.filesystem("gcs").dircache.use_listings_cache
   fetched = bucket_scratch.fetched(address, "evaluation")
   assert (fetched / "evaluation/a.json").read_text() == "[]"
   # The first did not hear of that: it was suspended, say.
@@ -227,7 +229,7 @@ def test_what_is_no_folder_of_a_bucket_is_told(bucket, folder, words):
 
 def test_a_bucket_that_may_not_be_written_is_told(bucket, address):
   bucket.forbidden.append("runs/")
-  words = r"account lacks the permission; give it roles/storage.objectAdmin"
+  words = r"account lacks the permission; give it roles/storage.objectUser"
   with pytest.raises(LockError, match=words), quick(address):
     pass
   scratch = Scratch(address)
