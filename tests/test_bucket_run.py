@@ -26,6 +26,13 @@ pytestmark = [
 
 _TESTS = pathlib.Path(__file__).parent
 
+_TIMES = (
+  "questions_per_second",
+  "tokens_per_second_per_chip",
+  "seconds_per_step",
+  "data_wait",
+)
+
 # A dead run is watched for a second, not for 45.
 _LOCK = functools.partial(WorkdirLock, beat_seconds=0.4, settle_seconds=0.2)
 
@@ -49,8 +56,7 @@ def whole(tmp_path_factory):
 
 def lines(workdir):
   found = [json.loads(x) for x in (workdir / "metrics.jsonl").open()]
-  times = ("questions_per_second", "seconds_per_step", "data_wait")
-  return [{k: v for k, v in x.items() if k not in times} for x in found]
+  return [{k: v for k, v in x.items() if k not in _TIMES} for x in found]
 
 
 def state(workdir, stage):
