@@ -21,7 +21,10 @@ _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "Config file; fields: --config.data.batch_size=64"
 )
 _WORKDIR = flags.DEFINE_string(
-  "workdir", None, "Folder of the run; a run that stopped goes on in it."
+  "workdir",
+  None,
+  "Folder of the run, here or gs://BUCKET/FOLDER; a run that stopped goes on"
+  " in it.",
 )
 _ALLOW = flags.DEFINE_list(
   "allow",
@@ -100,7 +103,7 @@ def train_run(
   """
   import jax  # after the flags are read: a typo costs no seconds
 
-  from ltu_jax import processes, stop, train
+  from ltu_jax import bucket_scratch, processes, stop, train
   from ltu_jax.data import patience
 
   try:
@@ -109,9 +112,11 @@ def train_run(
     print(f"{stopped}. Go on with:\n  {_command()}", flush=True)
     return False
   except patience.StalledError as error:
-    patience.leave(_fail(f"{processes.name()}{error}"))
+    words = bucket_scratch.shown(error)
+    patience.leave(_fail(f"{processes.name()}{words}"))
   except train.USER_ERRORS as error:
-    sys.exit(_fail(f"{processes.name()}{error}"))
+    words = bucket_scratch.shown(error)
+    sys.exit(_fail(f"{processes.name()}{words}"))
   except jax.errors.JaxRuntimeError as error:
     if jax.process_count() == 1:
       raise

@@ -10,6 +10,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Sequence
 
+from ltu_jax.bucket_store import BucketError
 from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.config import ConfigError
 from ltu_jax.convert import from_run, importing
@@ -58,7 +59,8 @@ _EXPORT = """
 """
 
 _ERRORS = (
-  *(ConversionError, CheckpointError, ConfigError, TokenizerError, OSError),
+  *(BucketError, ConversionError, CheckpointError, ConfigError),
+  *(TokenizerError, OSError),
 )
 
 
