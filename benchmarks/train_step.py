@@ -23,7 +23,6 @@ import jax.numpy as jnp
 import ml_collections
 from absl import app, flags, logging
 from flax import nnx
-from ml_collections import config_flags
 
 from ltu_jax import config as config_lib
 from ltu_jax import config_check, config_flag, supply, train
@@ -229,7 +228,7 @@ def run(argv: Sequence[str], values: flags.FlagValues) -> None:
 
 def main() -> None:
   """Entry point; a user's error is one line and status 2."""
-  config_flags.DEFINE_config_file("config", None, "Config; --config.x=y sets x")
+  config_flag.define()
   flags.DEFINE_integer("stage", None, "Default: the last.")
   flags.DEFINE_integer("steps", 10, "Steps to time.")
   flags.DEFINE_bool("json", False, "Print JSON.")

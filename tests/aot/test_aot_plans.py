@@ -30,7 +30,7 @@ def test_a_missing_compiler_is_named(monkeypatch):
     raise NotImplementedError("JAX TPU support not installed; cannot generate")
 
   monkeypatch.setattr(topologies.topologies, "get_topology_desc", fail)
-  with pytest.raises(TopologyError, match=r"pip install -e '\.\[aot\]'"):
+  with pytest.raises(TopologyError, match=r"pip install 'ltu-jax\[aot\]'"):
     topologies.devices(V5E_8)
 
 

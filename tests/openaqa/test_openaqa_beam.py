@@ -127,4 +127,4 @@ def test_without_apache_beam_it_is_named(folder, tmp_path):
     env=os.environ | {"PYTHONPATH": os.path.dirname(__file__)},
   )
   assert out.returncode == 1
-  assert "pip install -e '.[beam]'" in out.stderr
+  assert "pip install 'ltu-jax[beam]'" in out.stderr

@@ -281,8 +281,8 @@ def _run_with_beam(job: shards.Job, todo: Sequence[int], how: How) -> None:
     import apache_beam as beam
   except ImportError as error:
     raise BuildError(
-      "Beam was asked for and apache-beam is not installed: pip install -e"
-      " '.[beam]'"
+      "Beam was asked for and apache-beam is not installed: pip install"
+      " 'ltu-jax[beam]'"
     ) from error
   print(f"OpenAQA: making {len(todo)} shards with Beam", flush=True)
   with beam.Pipeline(
