@@ -24,6 +24,7 @@ from ltu_jax.audio.decode import (
   decode,
 )
 from ltu_jax.data import packing, share
+from ltu_jax.data.buckets import PADDING, Buckets, Shape
 from ltu_jax.data.question_source import (
   Question,
   QuestionSource,
@@ -177,6 +178,8 @@ class Batches:
     batch_size: Rows of a batch over all hosts.
     seed: Decides the order, and which rows lose their audio.
     plan: Which questions are in which row; None for one question a row.
+    buckets: Which rows are in which batch, and its shape; None for batches of
+      one shape, rows in random order.
     max_tokens: Of a question.
     row_tokens: T; 0 for `max_tokens`.
     train_on_inputs: Whether the prompt is a target too, as published.
@@ -197,6 +200,7 @@ class Batches:
   batch_size: int
   seed: int
   plan: packing.Plan | None = None
+  buckets: Buckets | None = None
   max_tokens: int = MAX_TOKENS
   row_tokens: int = 0
   train_on_inputs: bool = True
@@ -217,14 +221,25 @@ class Batches:
     if not 0 <= self.drop_audio <= 1:
       raise ValueError(f"drop_audio must be in 0..1, not {self.drop_audio}")
 
-  def dataset(self, places: Sequence[int] | None = None) -> grain.IterDataset:
+  def shape(self, step: int) -> Shape:
+    """Returns rows, over all hosts, and tokens of batch `step` (from 0)."""
+    if self.buckets is not None:
+      return self.buckets[step][1]
+    return Shape(self.batch_size, self.row_tokens or self.max_tokens)
+
+  def num_padding(self, step: int) -> int:
+    """Returns how many places of batch `step` have no row."""
+    return 0 if self.buckets is None else self.rows(step).count(PADDING)
+
+  def dataset(self, places: share.Places = None) -> grain.IterDataset:
     """Returns one host's share of the stream.
 
     `iter(...)` of it gives an iterator with `get_state` and `set_state`; the
     state is the same for any share.
 
     Args:
-      places: Which rows of each batch the host takes, from 0; None for all.
+      places: Which rows of each batch the host takes, from 0; None for all. By
+        the rows of the batch, where there are several shapes.
 
     Returns:
       Batches of B = len(places) rows, the keys of `make_row` with a first axis
@@ -234,6 +249,9 @@ class Batches:
     Raises:
       ValueError: If there are no places, or some are not of the batch.
     """
+    if self.buckets is not None:
+      load = lambda step: self._load_batch(step, places)
+      return share.ahead(share.endless().map(load), self.num_threads)
     # The random choice comes before the host's share: it is then of the row's
     # place in the one order, and the same for any number of hosts.
     rows = self._order().random_map(self._load)
@@ -244,7 +262,10 @@ class Batches:
 
     They are in the order of the stream: a host has those of its places in this
     list. Without a plan the number is that of the question in `source`.
+    `buckets.PADDING` is no row.
     """
+    if self.buckets is not None:
+      return self.buckets[step][0].tolist()
     first = step * self.batch_size
     order = self._order()
     return [order[i] for i in range(first, first + self.batch_size)]
@@ -255,6 +276,8 @@ class Batches:
     Without a plan, see QuestionSource; else `row`, `clip`, `clip_id` and
     `questions`, a list of the other fields.
     """
+    if row == PADDING:
+      return {"row": row}
     if self.plan is None:
       return self.source.describe(row)
     questions = [dataclasses.asdict(q) for q in self._questions(row)]
@@ -268,7 +291,7 @@ class Batches:
     self,
     step: int,
     batch: Mapping[str, np.ndarray],
-    places: Sequence[int] | None = None,
+    places: share.Places = None,
   ) -> list[Unreadable]:
     """Returns what could not be read of a host's batch `step` (from 0).
 
@@ -280,8 +303,10 @@ class Batches:
     padding = np.flatnonzero(~np.any(batch["segment_ids"], axis=-1))
     if not padding.size:  # nearly always
       return []
-    rows, places = self.rows(step), share.checked(places, self.batch_size)
-    return [self.unreadable[rows[places[i]]] for i in padding]
+    rows = self.rows(step)
+    places = share.checked(places, len(rows))
+    empty = [rows[places[i]] for i in padding]
+    return [self.unreadable[row] for row in empty if row != PADDING]
 
   def _order(self) -> grain.MapDataset[int]:
     """Returns the row numbers in the order of training, without end."""
@@ -299,19 +324,36 @@ class Batches:
     """
     return self.source.several([row] if self.plan is None else self.plan[row])
 
-  def _load(self, row: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+  def _load_batch(
+    self, step: int, places: share.Places
+  ) -> dict[str, np.ndarray]:
+    """Makes a host's rows of a batch of a bucket."""
+    rows, shape = self.buckets[step]
+    made = []
+    for place in share.checked(places, shape.rows):
+      rng = np.random.default_rng((self.seed, step, place))
+      made.append(self._load(int(rows[place]), rng, shape.tokens))
+    return {key: np.stack([row[key] for row in made]) for key in made[0]}
+
+  def _load(
+    self, row: int, rng: np.random.Generator, tokens: int = 0
+  ) -> dict[str, np.ndarray]:
     """Makes the row of a row number; `rng` belongs to its place."""
+    tokens = tokens or self.row_tokens or self.max_tokens
+    if row == PADDING:
+      return padding_row(self.tokenizer, max_tokens=tokens)
     is_dropped = self.drop_audio > 0 and rng.random() < self.drop_audio
     try:
       questions = self._questions(row)
     except RecordError as error:
-      return self._skip(row, error.clip, error.clip_id, error.reason)
+      self._note(row, error.clip, error.clip_id, error.reason)
+      return padding_row(self.tokenizer, max_tokens=tokens)
     try:
       return make_row(
         questions,
         self.tokenizer,
         max_tokens=self.max_tokens,
-        row_tokens=self.row_tokens,
+        row_tokens=tokens,
         train_on_inputs=self.train_on_inputs,
         with_audio=not (self.text_only or is_dropped),
         audio_tokens=self.audio_tokens,
@@ -320,15 +362,12 @@ class Batches:
       # The error names the clip in its own words.
       question = questions[0]
       reason = str(error).removeprefix(f"{_name(question)}: ")
-      return self._skip(row, question.clip, question.clip_id, reason)
+      self._note(row, question.clip, question.clip_id, reason)
+      return padding_row(self.tokenizer, max_tokens=tokens)
 
-  def _skip(
-    self, row: int, clip: int, clip_id: str, reason: str
-  ) -> dict[str, np.ndarray]:
-    """Notes what cannot be read; returns the row that takes its place."""
+  def _note(self, row: int, clip: int, clip_id: str, reason: str) -> None:
+    """Notes what cannot be read."""
     self.unreadable[row] = Unreadable(row, clip, clip_id, reason)
-    tokens = self.row_tokens or self.max_tokens
-    return padding_row(self.tokenizer, max_tokens=tokens)
 
 
 def _name(question: Question) -> str:

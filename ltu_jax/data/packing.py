@@ -10,9 +10,12 @@ Letters: Q questions, R rows.
 
 import dataclasses
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 _EPOCHS_KEPT = 2
 """Orders in memory: threads read ahead across the end of an epoch."""
@@ -26,13 +29,13 @@ class Plan:
     questions: int32 [Q], numbers of questions, row after row, each once.
     starts: int64 [R + 1], where the rows begin in `questions`.
     clips: int32 [R], the clip of each row; those of a clip lie together.
-    fill: Tokens of all questions over R * row_tokens.
+    tokens: int32 [R], tokens of the questions of each row.
   """
 
   questions: np.ndarray
   starts: np.ndarray
   clips: np.ndarray
-  fill: float
+  tokens: np.ndarray
 
   @property
   def num_rows(self) -> int:
@@ -98,13 +101,13 @@ def pack(
   rows_of_clip[by_count] = num_bins
   starts = np.cumsum(rows_of_clip) - rows_of_clip
   row = np.repeat(starts, counts) + bins
-  by_row = np.argsort(row, kind="stable")
-  sizes = np.bincount(row)
+  questions = order[np.argsort(row, kind="stable")].astype(np.int32)
+  ends = np.cumsum(np.bincount(row))
   return Plan(
-    questions=order[by_row].astype(np.int32),
-    starts=np.concatenate([[0], np.cumsum(sizes)]),
+    questions=questions,
+    starts=np.concatenate([[0], ends]),
     clips=np.repeat(of_clips, rows_of_clip).astype(np.int32),
-    fill=float(length.sum(dtype=np.int64) / (len(sizes) * row_tokens)),
+    tokens=np.bincount(row, length[order]).astype(np.int32),
   )
 
 
@@ -153,6 +156,24 @@ def _best_fit(
   return bins, used
 
 
+class Kept(Generic[T]):
+  """What epochs need, made when it is asked for; the latest are kept."""
+
+  def __init__(self, make: Callable[[int], T]):
+    """Makes nothing yet; `make` takes the number of an epoch."""
+    self._make, self._lock = make, threading.Lock()
+    self._epochs: dict[int, T] = {}
+
+  def __call__(self, epoch: int) -> T:
+    """What an epoch needs; of several threads one makes it."""
+    with self._lock:
+      if epoch not in self._epochs:
+        while len(self._epochs) >= _EPOCHS_KEPT:
+          del self._epochs[min(self._epochs)]
+        self._epochs[epoch] = self._make(epoch)
+      return self._epochs[epoch]
+
+
 class Order(Sequence[int]):
   """Rows in the order of training, epoch after epoch, without end.
 
@@ -173,8 +194,7 @@ class Order(Sequence[int]):
     changes = np.flatnonzero(np.diff(clips)) + 1
     assert len(changes) + 1 == len(counts), "rows of a clip must lie together"
     self._counts, self._seed = counts, seed
-    self._epochs: dict[int, np.ndarray] = {}
-    self._lock = threading.Lock()
+    self._epochs = Kept(self.epoch)
     self.num_rows = len(clips)
 
   def __len__(self) -> int:
@@ -184,15 +204,9 @@ class Order(Sequence[int]):
   def __getitem__(self, place: int) -> int:
     """The row at a place, counted from the start of training."""
     epoch, place = divmod(int(place), self.num_rows)
-    # One thread makes an order while the others wait for it.
-    with self._lock:
-      if epoch not in self._epochs:
-        while len(self._epochs) >= _EPOCHS_KEPT:
-          del self._epochs[min(self._epochs)]
-        self._epochs[epoch] = self._make(epoch)
-      return int(self._epochs[epoch][place])
+    return int(self._epochs(epoch)[place])
 
-  def _make(self, epoch: int) -> np.ndarray:
+  def epoch(self, epoch: int) -> np.ndarray:
     """int32 [R], the rows of an epoch in their order."""
     counts = self._counts
     clip = np.repeat(np.arange(len(counts)), counts)
