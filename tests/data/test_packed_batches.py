@@ -1,6 +1,7 @@
 """Packed rows and buckets in the pipeline: order, hosts, resuming, damage."""
 
 import itertools
+import json
 import pickle
 
 import pytest
@@ -147,6 +148,7 @@ def test_what_a_row_is_in_words():
   assert found["clip_id"] == f"clip-{clip}"
   want = [SOURCE[q].instruction for q in batches.plan[row]]
   assert [q["instruction"] for q in found["questions"]] == want
+  assert json.loads(json.dumps(found)) == found  # for a file of a bad batch
   assert bad_batches.describe(stream(BUCKETS), [-1, 0])[0] == {"row": -1}
 
 
