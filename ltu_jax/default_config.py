@@ -114,6 +114,14 @@ def get_config() -> ml_collections.ConfigDict:
   config.keep_best_metric = "loss"
   # Which updates are not made; the fields are documented at guard.Guard.
   config.guard = config_lib.fields(Guard())
+  config.profile = {
+    # Steps of a stage of which a trace is written to WORKDIR/profile, for xprof
+    # (docs/profiling.md): "10:15" are the steps 10 to 15, both of them, by
+    # their numbers in metrics.jsonl. "" is off.
+    "steps": "",
+    # Number of the stage; -1 is the first that trains in this start.
+    "stage": -1,
+  }
   config.debug = {
     # WORKDIR/bad_batches/FILE.json of a batch whose update was skipped: it is
     # looked at again, row by row, in place of training.

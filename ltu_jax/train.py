@@ -37,10 +37,12 @@ from ltu_jax.evaluate.in_training import SetsInTraining
 from ltu_jax.metrics import Metrics, duration
 from ltu_jax.metrics_file import MetricsError
 from ltu_jax.models.ltu import LtuConfig, abstract
+from ltu_jax.profiling import Profile
 from ltu_jax.sharding import ShardingError, make_mesh
 from ltu_jax.stage_run import Experiment, StageRun, keep
 from ltu_jax.stop import Stop
 from ltu_jax.supply import Supply, open_supply
+from ltu_jax.times import Times
 from ltu_jax.train_state import (
   PartitionError,
   abstract_params,
@@ -101,11 +103,13 @@ def run(
     UnreadableError: too many clips cannot be read.
     BadBatchError: too many updates in a row were skipped.
   """
-  start, stop = time.time(), Stop()
+  start, stop, times = time.time(), Stop(), Times()
   folder = Workdir(pathlib.Path(workdir))
   with contextlib.ExitStack() as held:
     held.enter_context(stop.listening())
-    experiment, params = _prepare(config, folder, frozenset(allow), stop, held)
+    experiment, params = _prepare(
+      config, folder, frozenset(allow), stop, times, held
+    )
     if config.debug.replay:
       replay.run(experiment, params)
       return
@@ -114,11 +118,13 @@ def run(
       with experiment.checkpoints(stage) as saved:
         params, was_finished = stage_run(saved)
       if not was_finished:
-        _evaluate(experiment, params, stage)
-        experiment.evaluate_sets(params, stage, stage_run.last_step)
+        with times.spent("evaluate"):
+          _evaluate(experiment, params, stage)
+          experiment.evaluate_sets(params, stage, stage_run.last_step)
     model = nnx.merge(experiment.graphdef, params)
     tokenizer, test_set = experiment.tokenizer, experiment.data.test_set
-    report.final(folder.root, config, model, tokenizer, test_set)
+    with times.spent("evaluate"):
+      report.final(folder.root, config, model, tokenizer, test_set)
   print(f"finished in {duration(time.time() - start)}")
   if tokenizer is not None:
     print(
@@ -132,6 +138,7 @@ def _prepare(
   folder: Workdir,
   allow: frozenset[str],
   stop: Stop,
+  times: Times,
   held: contextlib.ExitStack,
 ) -> tuple[Experiment, nnx.State]:
   """Checks everything, opens the data, makes or loads the start weights."""
@@ -153,6 +160,9 @@ def _prepare(
   )
   if not config.debug.replay:
     processes.in_turn(lambda: folder.record_config(config))
+    if jax.process_index() == 0:
+      times.open(folder.root)
+      held.callback(times.close)
   processes.in_turn(lambda: _link_base(config, folder))
   tokenizer = processes.in_turn(lambda: folder.record_tokenizer(tokenizer))
   processes.in_turn(lambda: data.measure(folder, tokenizer))
@@ -174,6 +184,8 @@ def _prepare(
     cfg=cfg,
     graphdef=abstract(cfg)[0],
     metrics=metrics,
+    times=times,
+    profile=Profile(folder.root, config.profile, metrics.print),
     stop=stop,
     origin=resume.metadata(base_hash, data.identity(), tokenizer_hash, mesh),
     allow=allow,

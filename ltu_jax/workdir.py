@@ -6,7 +6,7 @@ WORKDIR/pretrained          link to the base folder of config.base, if any
 WORKDIR/base                start weights that were drawn, saved once
 WORKDIR/checkpoints/stageN  the trainable part of stage N, per step
 WORKDIR/unreadable.jsonl    clips that were skipped, if any
-WORKDIR/metrics.jsonl, tensorboard, report.json, report.md, curves.png
+WORKDIR/metrics.jsonl, times, profile, tensorboard, report.*, curves.png
 
 A model is what was drawn and the pretrained parts, with the trained part of
 each stage laid over them in order.
@@ -52,14 +52,14 @@ _FREE = (
   "eval",
   "mesh",
   "debug",
+  "profile",
   "guard.max_in_row",
   # What lies there is compared, wherever it lies.
   "data.dir",
   "data.max_unreadable",
   "data.num_threads",
 )
-"""Fields that may change when a run goes on: they do not change what it
-learns."""
+"""Fields that may change when a run goes on, as it learns the same."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -130,8 +130,10 @@ class LTU(nnx.Module):
 
   def audio_tokens(self, fbank: jax.Array) -> jax.Array:
     """Normalised filter banks [B, 1024, 128] -> audio tokens [B, A, D]."""
-    patches = self.encoder(fbank)
-    return self.projector(patches).astype(self.cfg.llama.dtype)
+    with jax.named_scope("encoder"):
+      patches = self.encoder(fbank)
+    with jax.named_scope("projector"):
+      return self.projector(patches).astype(self.cfg.llama.dtype)
 
   def hidden(
     self,
@@ -151,8 +153,9 @@ class LTU(nnx.Module):
       first = jnp.arange(num_audio, dtype=positions.dtype)
       first = jnp.broadcast_to(first, (x.shape[0], num_audio))
       positions = jnp.concatenate([first, positions], axis=1)
-    mask = attention_mask(has_audio, segment_ids, num_audio)
-    hidden, _ = self.llama(x, positions, mask, key=key)
+    with jax.named_scope("decoder"):
+      mask = attention_mask(has_audio, segment_ids, num_audio)
+      hidden, _ = self.llama(x, positions, mask, key=key)
     return hidden[:, num_audio:]
 
   def __call__(
