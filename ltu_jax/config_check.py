@@ -22,7 +22,7 @@ from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.config import ConfigError
 from ltu_jax.config_fields import Found
 from ltu_jax.curriculum import Stage
-from ltu_jax.data import layout
+from ltu_jax.data import buckets
 from ltu_jax.models.ltu import abstract
 from ltu_jax.sharding import Misfit, ShardingError, make_mesh, misfits
 from ltu_jax.train_state import PartitionError, split_params
@@ -141,7 +141,7 @@ def _check_rows(found: Found, mesh: Mesh | None) -> None:
   wrong = {
     shape.tokens: shape.rows
     for most in limits.values()
-    for shape in layout.shapes(data, most)
+    for shape in buckets.shapes_of(data, most)
     if shape.rows % places
   }
   for tokens, rows in wrong.items():

@@ -18,7 +18,7 @@ from ltu_jax.bad_batches import BadBatches
 from ltu_jax.checkpoint import Checkpoints
 from ltu_jax.checkpoint_keep import Keep
 from ltu_jax.curriculum import Stage
-from ltu_jax.data import layout
+from ltu_jax.data import buckets
 from ltu_jax.data.patience import Patient
 from ltu_jax.data.tokenizer import Tokenizer
 from ltu_jax.evaluate.in_training import SetsInTraining
@@ -139,7 +139,7 @@ class StageRun:
     max_tokens = stage.max_tokens or config.data.max_tokens
     self.feeds = {
       shape.rows: Feed(experiment.mesh, shape.rows, config.data.micro_batches)
-      for shape in layout.shapes(config.data, max_tokens)
+      for shape in buckets.shapes_of(config.data, max_tokens)
     }
     self.places = {rows: feed.places for rows, feed in self.feeds.items()}
     process, root = jax.process_index(), experiment.folder.root

@@ -11,7 +11,7 @@ import ml_collections
 from ltu_jax import config as config_lib
 from ltu_jax import resume
 from ltu_jax.curriculum import Stage
-from ltu_jax.data import layout, text_lengths
+from ltu_jax.data import buckets, layout, text_lengths
 from ltu_jax.data.openaqa import Batches
 from ltu_jax.data.question_source import QuestionSource
 from ltu_jax.data.synthetic import SyntheticBatches
@@ -127,7 +127,7 @@ class OpenAqa:
 
   def measure(self, folder: Workdir, tokenizer: Tokenizer) -> None:
     """See `Supply`."""
-    if layout.needs_lengths(self._config.data):
+    if buckets.needs_lengths(self._config.data):
       self._lengths = text_lengths.load_or_measure(
         self._train_set,
         tokenizer,
@@ -139,7 +139,7 @@ class OpenAqa:
   def size(self, stage: Stage) -> tuple[int, int]:
     """See `Supply`."""
     data = self._config.data
-    if self._lengths is None and layout.needs_lengths(data):
+    if self._lengths is None and buckets.needs_lengths(data):
       count = self.questions(stage).num_rows
       # The last step of an epoch may be filled up.
       return count + data.batch_size - 1, data.batch_size
@@ -260,7 +260,7 @@ class Synthetic:
       self._config.seed + stage.number,
       config_lib.model_config(self._config).llama.vocab,
       max_tokens=max_tokens,
-      row_tokens=layout.shapes(data, max_tokens)[-1].tokens,
+      row_tokens=buckets.shapes_of(data, max_tokens)[-1].tokens,
       questions_per_row=data.questions_per_row,
       text_only=not stage.audio,
       audio_tokens=audio_tokens,

@@ -8,7 +8,8 @@ Letters: R rows, T tokens of a row, B rows of a batch.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +51,31 @@ def shapes(
   unit = batch_size // 4 if batch_size % 4 == 0 else batch_size
   rows = lambda width: batch_size * widths[-1] // width // unit * unit
   return [Shape(rows(w) if are_packed else batch_size, w) for w in widths]
+
+
+def needs_lengths(data: Mapping[str, Any]) -> bool:
+  """Whether rows are made by how long texts are; `data` is `config.data`."""
+  return data["questions_per_row"] > 1 or bool(data["length_buckets"])
+
+
+def widths(length_buckets: Sequence[int], row_tokens: int) -> list[int]:
+  """Widths of the batches: the buckets below a row's width, and that."""
+  return [width for width in length_buckets if width < row_tokens] + [
+    row_tokens
+  ]
+
+
+def shapes_of(data: Mapping[str, Any], max_tokens: int) -> list[Shape]:
+  """Shapes of the batches, the widest last; known without the data.
+
+  Args:
+    data: `config.data`.
+    max_tokens: Tokens of a question at most, in the stage.
+  """
+  is_packed = data["questions_per_row"] > 1
+  row_tokens = (data["row_tokens"] if is_packed else 0) or max_tokens
+  every = widths(data["length_buckets"], row_tokens)
+  return shapes(every, data["batch_size"], is_packed)
 
 
 class Buckets:

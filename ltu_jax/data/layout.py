@@ -5,7 +5,7 @@ batches of one width, or of several (buckets.py).
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ltu_jax.data import buckets as buckets_lib
@@ -66,31 +66,6 @@ class Layout:
     )
 
 
-def needs_lengths(data: Mapping[str, Any]) -> bool:
-  """Whether rows are made by how long texts are; `data` is `config.data`."""
-  return data["questions_per_row"] > 1 or bool(data["length_buckets"])
-
-
-def widths(length_buckets: Sequence[int], row_tokens: int) -> list[int]:
-  """Widths of the batches: the buckets below a row's width, and that."""
-  return [width for width in length_buckets if width < row_tokens] + [
-    row_tokens
-  ]
-
-
-def shapes(data: Mapping[str, Any], max_tokens: int) -> list[buckets_lib.Shape]:
-  """Shapes of the batches, the widest last; known without the data.
-
-  Args:
-    data: `config.data`.
-    max_tokens: Tokens of a question at most, in the stage.
-  """
-  is_packed = data["questions_per_row"] > 1
-  row_tokens = (data["row_tokens"] if is_packed else 0) or max_tokens
-  every = widths(data["length_buckets"], row_tokens)
-  return buckets_lib.shapes(every, data["batch_size"], is_packed)
-
-
 def make(
   index: QuestionIndex,
   lengths: text_lengths.TextLengths | None,
@@ -102,15 +77,15 @@ def make(
 
   Args:
     index: Its questions.
-    lengths: Of all questions; None where `needs_lengths` says no.
+    lengths: Of all questions; None where `buckets.needs_lengths` says no.
     data: `config.data`.
     max_tokens: Tokens of a question at most.
     seed: Decides the order, and which questions of one length are together.
   """
-  every = shapes(data, max_tokens)
+  every = buckets_lib.shapes_of(data, max_tokens)
   count = len(index.clip)
   made = Layout(count, count, every[-1].tokens, every[-1].rows)
-  if not needs_lengths(data):
+  if not buckets_lib.needs_lengths(data):
     return made
   tokens = text_lengths.tokens(lengths.of(index), max_tokens)
   clips = index.clip

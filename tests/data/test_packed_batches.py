@@ -8,7 +8,7 @@ import pytest
 
 import made_up_clips
 from ltu_jax import bad_batches
-from ltu_jax.data import layout, text_lengths
+from ltu_jax.data import buckets, layout, text_lengths
 from ltu_jax.data.openaqa import Batches, RowError, make_row
 from ltu_jax.data.question_source import QuestionSource
 from test_openaqa import BAD_SOURCE, SOURCE, SPM, assert_equal
@@ -183,6 +183,6 @@ def test_the_layout_in_words_and_numbers():
   both = made(ROWS_OF_BUCKETS)
   assert both.size == (both.buckets.num_steps, 1)
   assert (
-    layout.shapes(DATA | {"length_buckets": (48, 500)}, 108)[-1]
-    == (layout.shapes(DATA, 108)[-1])
+    buckets.shapes_of(DATA | {"length_buckets": (48, 500)}, 108)[-1]
+    == (buckets.shapes_of(DATA, 108)[-1])
   )
