@@ -20,11 +20,12 @@ from ltu_jax.data.tokenizer import SentencePieceTokenizer
 from ltu_jax.models.ast import EncoderConfig
 from ltu_jax.models.llama import LlamaConfig
 from ltu_jax.models.lora import LoraConfig
-from ltu_jax.models.ltu import LtuConfig, build
+from ltu_jax.models.ltu import LtuConfig
 from ltu_jax.models.projector import ProjectorConfig
 from ltu_jax.sharding import make_mesh, shardings
 from ltu_jax.train_state import abstract_params, split_params
 from ltu_jax.train_step import gradients
+from random_model import random_model
 
 SPM = SentencePieceTokenizer(golden_data.GOLDEN / "tiny_spm.model")
 WORDS = ["rain", "dog", "bell", "a", "the?", "Sound.", "café", "12", "\n", "of"]
@@ -104,9 +105,9 @@ def assert_same(got, want, scale):
   flat = nnx.to_flat_state(want_grads)
   for (path, a), (_, b) in zip(nnx.to_flat_state(grads), flat, strict=True):
     a, b = np.asarray(a.get_value()), np.asarray(b.get_value())
-    # Sums of some hundred numbers, a few layers deep: 1e-5 was seen, of which
-    # this is five times. What a mistake does: test_the_comparison_sees_leaks.
-    atol = 5e-5 * max(scale, np.abs(b).max())
+    # Sums of some hundred numbers, a few layers deep: 3e-6 was seen. What
+    # test_the_comparison_sees_leaks does changes a gradient by 0.2.
+    atol = 1e-5 * max(scale, np.abs(b).max())
     np.testing.assert_allclose(a, b, rtol=0, atol=atol, err_msg=str(path))
 
 
@@ -135,19 +136,12 @@ ROWS, MAX_TOKENS, ROW_TOKENS = 4, 24, 60
 @functools.cache
 def tiny():
   """A model with adapters that do something, and its compiled gradients."""
-  graphdef, params = nnx.split(build(TINY, jax.random.key(0)))
-  leaves, tree = jax.tree.flatten(params)
-  keys = jax.random.split(jax.random.key(1), len(leaves))
-  noise = [
-    x + 0.2 * jax.random.normal(k, x.shape, x.dtype)
-    for x, k in zip(leaves, keys, strict=True)
-  ]
+  graphdef, params = nnx.split(random_model(TINY))
+  # Large enough for attention to choose, and so for positions to matter.
+  params = jax.tree.map(lambda x: np.float32(5) * np.asarray(x), params)
   # All of it is trained: every gradient there is.
-  trainable, frozen = split_params(jax.tree.unflatten(tree, noise), ("",))
-  grad = lambda batch, chunk: gradients(
-    graphdef, trainable, frozen, batch, None, loss_chunk=chunk
-  )
-  return jax.jit(grad, static_argnums=1)
+  trainable, frozen = split_params(params, ("",))
+  return jax.jit(lambda b: gradients(graphdef, trainable, frozen, b, None))
 
 
 @settings(max_examples=10, deadline=None)
@@ -171,9 +165,8 @@ def test_loss_and_every_gradient(counts, heard, seed, train_on_inputs):
   rng = np.random.default_rng(seed)
   fbank = rng.standard_normal(frames, np.float32)
   has_audio = np.array(heard)
-  # Two micro-batches, and the loss in pieces, against neither.
-  got = tiny()(with_audio(packed, fbank, has_audio, range(ROWS), 2), 16)
-  want = tiny()(with_audio(unpacked, fbank, has_audio, clips), 0)
+  got = tiny()(with_audio(packed, fbank, has_audio, range(ROWS)))
+  want = tiny()(with_audio(unpacked, fbank, has_audio, clips))
   # Gradients of the whole are about 1; a part may have next to none.
   assert_same(got, want, 0.05)
 
@@ -186,9 +179,7 @@ def test_the_comparison_sees_leaks(field):
   )
   frames = (ROWS, TINY.encoder.num_frames, 128)
   fbank = np.random.default_rng(1).standard_normal(frames, np.float32)
-  add = lambda batch, of, num: with_audio(
-    batch, fbank, np.ones(ROWS, bool), of, num
-  )
+  add = lambda batch, of: with_audio(batch, fbank, np.ones(ROWS, bool), of)
   second = np.flatnonzero(packed["segment_ids"][0] == 2)
   if field == "segment_ids":
     packed[field][0, second] = 1
@@ -197,40 +188,47 @@ def test_the_comparison_sees_leaks(field):
   else:
     packed[field][0, second[0]] = 1
     packed[field][0, second[1]] = 0
-  got = tiny()(add(packed, range(ROWS), 2), 16)
-  want = tiny()(add(unpacked, clips, 1), 0)
+  got, want = tiny()(add(packed, range(ROWS))), tiny()(add(unpacked, clips))
   with pytest.raises(AssertionError, match="tolerance"):
     assert_same(got, want, 0.05)
 
 
-def golden_gradients(name, batch, shape, cfg):
+@pytest.mark.slow
+def test_narrow_batches_are_wide_ones():
+  """Rows in a bucket of their width: the same as among wider padding."""
+  _, narrow, clips = rows_of([3, 2, 1, 3], 2, max_tokens=20, row_tokens=60)
+  wide = {k: np.pad(v, ((0, 0), (0, 30))) for k, v in narrow.items()}
+  frames = (ROWS, TINY.encoder.num_frames, 128)
+  fbank = np.random.default_rng(2).standard_normal(frames, np.float32)
+  make = lambda batch: with_audio(batch, fbank, np.ones(ROWS, bool), clips)
+  got, want = tiny()(make(narrow)), tiny()(make(wide))
+  assert_same(got, want, 0.05)
+
+
+def golden_gradients(name, batch, shape, cfg, chunk=0):
   """Gradients of the golden weights on a mesh; all that stages 2 to 4 train."""
   count = int(np.prod([*shape.values()]))
   mesh = make_mesh(shape, jax.devices()[:count])
   graphdef, params = nnx.split(golden_data.model(name, cfg))
   params = jax.device_put(params, shardings(abstract_params(cfg, mesh)))
   parts = split_params(params, ("^encoder/", "^projector/", "lora_"))
-  grad = jax.jit(lambda t, f, b: gradients(graphdef, t, f, b, None))
+  grad = jax.jit(
+    lambda t, f, b: gradients(graphdef, t, f, b, None, loss_chunk=chunk)
+  )
   with jax.set_mesh(mesh):
     return grad(*parts, golden_data.on_mesh(batch, mesh))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-  "name, remat, shape, micro_batches",
+  "name, remat, shape, micro_batches, chunk",
   [
-    pytest.param("forward_a", "full", {}, 1, marks=pytest.mark.slow),
-    pytest.param("forward_b", "none", {}, 2, marks=pytest.mark.slow),
-    pytest.param(
-      "forward_a",
-      "full",
-      {"data": 2, "fsdp": 2, "tensor": 2},
-      1,
-      marks=pytest.mark.slow,
-    ),
+    ("forward_b", "none", {}, 2, 36),
+    ("forward_a", "full", {"data": 2, "fsdp": 2, "tensor": 2}, 1, 0),
   ],
 )
-def test_golden_weights(name, remat, shape, micro_batches):
-  """The published model's weights, on one device and cut over a mesh."""
+def test_golden_weights(name, remat, shape, micro_batches, chunk):
+  """The published model's weights: in parts, and cut over a mesh."""
   cfg = golden_data.config(name)
   cfg = dataclasses.replace(
     cfg, llama=dataclasses.replace(cfg.llama, remat=remat)
@@ -241,9 +239,8 @@ def test_golden_weights(name, remat, shape, micro_batches):
   fbank = golden_data.batch(name)["fbank"][:2]
   has_audio = np.ones(2, bool)
   make = functools.partial(with_audio, fbank=fbank, has_audio=has_audio)
-  got = golden_gradients(
-    name, make(packed, clips=[0, 1], micro_batches=micro_batches), shape, cfg
-  )
+  parts = make(packed, clips=[0, 1], micro_batches=micro_batches)
+  got = golden_gradients(name, parts, shape, cfg, chunk)
   want = golden_gradients(name, make(unpacked, clips=clips), {}, cfg)
   got, want = jax.device_get((got, want))
   assert want[2] > 100
