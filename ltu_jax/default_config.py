@@ -28,8 +28,9 @@ def get_config() -> ml_collections.ConfigDict:
     "llama": config_lib.fields(model.llama),
     "lora": config_lib.fields(model.lora),
   }
-  # Base folder that `python -m ltu_jax.convert import` made; the sizes of its
-  # parts take the place of those above. "" draws everything from the seed.
+  # Base folder that `python -m ltu_jax.convert import` made, or a copy of it in
+  # a bucket, gs://...; the sizes of its parts take the place of those above. ""
+  # draws everything from the seed.
   config.base = ""
   config.tokenizer = {
     # A SentencePiece model; "" takes the base folder's, or trains one on the

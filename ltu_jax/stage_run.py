@@ -33,13 +33,15 @@ from ltu_jax.times import Times
 from ltu_jax.train_state import (
   TrainState,
   abstract_state,
+  from_pure,
   new_state,
   overlay,
   split_params,
+  to_pure,
 )
 from ltu_jax.train_step import NOTES, make_train_step
 from ltu_jax.unreadable import Skipped
-from ltu_jax.workdir import Workdir, from_pure, to_pure, weight_shapes
+from ltu_jax.workdir import Workdir, weight_shapes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +81,10 @@ class Experiment:
   allow: frozenset[str]
   check_lock: Callable[[], None]
   sets: SetsInTraining
+
+  def flush(self) -> str:
+    """Makes what was written safe, before a checkpoint; "" or why it is not."""
+    return self.metrics.flush() or self.folder.push()
 
   def evaluate_sets(self, params: nnx.State, stage: Stage, step: int) -> None:
     """Evaluates on the sets of the config; all processes call it.
@@ -307,7 +313,7 @@ class StageRun:
     self, step: int, state: TrainState, iterator: Iterator, saved: Checkpoints
   ) -> None:
     """Starts to save, once the metrics up to here are on the disk."""
-    if problem := processes.any_problem(self.metrics.flush()):
+    if problem := processes.any_problem(self.experiment.flush()):
       saved.put_off(step, problem)
       return
     with self.gauges.saving(step):
@@ -324,7 +330,7 @@ class StageRun:
         to_pure(state),
         iterator,
         metrics=self._means(),
-        ready=self.metrics.flush,
+        ready=self.experiment.flush,
       )
 
   def _end_early(

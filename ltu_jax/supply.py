@@ -8,6 +8,7 @@ from typing import Protocol
 import jax
 import ml_collections
 
+from ltu_jax import bucket_scratch
 from ltu_jax import config as config_lib
 from ltu_jax import resume
 from ltu_jax.curriculum import Stage
@@ -181,7 +182,7 @@ class OpenAqa:
     if config.tokenizer.model:
       tokenizer = SentencePieceTokenizer(config.tokenizer.model)
     elif config.base:
-      tokenizer = load_tokenizer(config.base)
+      tokenizer = load_tokenizer(bucket_scratch.fetched(config.base))
     if tokenizer is not None:
       return tokenizer
     print("training a tokenizer on the questions ...", flush=True)

@@ -1,6 +1,6 @@
 """LTU: listen (encoder, projector), think and answer (LLaMA with LoRA).
 
-Sequence of a row: [A audio tokens][T text tokens]. Axis letters: see lora.py;
+Sequence of a row: `[A audio tokens][T text tokens]`. Axis letters: see lora.py;
 A audio tokens (32 for 10.24 s), T text tokens, S = A + T.
 """
 
