@@ -8,9 +8,8 @@ from typing import Protocol
 import jax
 import ml_collections
 
-from ltu_jax import bucket_scratch
+from ltu_jax import bucket_scratch, resume
 from ltu_jax import config as config_lib
-from ltu_jax import resume
 from ltu_jax.curriculum import Stage
 from ltu_jax.data import buckets, layout, text_lengths
 from ltu_jax.data.openaqa import Batches
@@ -128,14 +127,20 @@ class OpenAqa:
 
   def measure(self, folder: Workdir, tokenizer: Tokenizer) -> None:
     """See `Supply`."""
-    if buckets.needs_lengths(self._config.data):
-      self._lengths = text_lengths.load_or_measure(
-        self._train_set,
-        tokenizer,
-        resume.hash_files([*folder.root.glob("tokenizer*")]),
-        folder.root,
-        writes=jax.process_index() == 0,
-      )
+    if not buckets.needs_lengths(self._config.data):
+      return
+    is_first = jax.process_index() == 0
+    if not is_first:
+      folder.pull()
+    self._lengths = text_lengths.load_or_measure(
+      self._train_set,
+      tokenizer,
+      resume.hash_files([*folder.root.glob("tokenizer*")]),
+      folder.root,
+      writes=is_first,
+    )
+    if is_first and (problem := folder.push()):
+      raise text_lengths.LengthsError(problem)
 
   def size(self, stage: Stage) -> tuple[int, int]:
     """See `Supply`."""
