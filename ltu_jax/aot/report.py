@@ -51,7 +51,12 @@ def as_json(plan: Plan, result: Result) -> dict[str, Any]:
     "missing_bytes": result.missing_bytes,
     "compile_seconds": result.seconds,
     "collectives": by_kind(result),
-    "flops_a_question": dataclasses.asdict(roofline.question(plan)),
+    "questions_a_row": plan.row_questions,
+    "flops_a_row": dataclasses.asdict(roofline.row(plan)),
+    "flops_a_question": {
+      name: value / plan.row_questions
+      for name, value in dataclasses.asdict(roofline.row(plan)).items()
+    },
   }
   if result.fits:
     bounds = roofline.bounds(plan, result)
@@ -69,7 +74,7 @@ def as_json(plan: Plan, result: Result) -> dict[str, Any]:
 def text(plan: Plan, result: Result) -> str:
   """The report of a training step."""
   data = as_json(plan, result)
-  flops = roofline.question(plan)
+  flops, each = roofline.row(plan), 1e12 * plan.row_questions
   mesh = ", ".join(f"{k} {v}" for k, v in plan.mesh.items())
   lines = [
     f"training step on {plan.topology} ({plan.topology.num_chips} chips), mesh "
@@ -94,8 +99,8 @@ def text(plan: Plan, result: Result) -> str:
     )
   bounds = roofline.bounds(plan, result)
   lines += [
-    f"  a question: {flops.model / 1e12:.2f} model TFLOPs, "
-    f"{flops.executed / 1e12:.2f} with what remat repeats",
+    f"  a question: {flops.model / each:.2f} model TFLOPs, "
+    f"{flops.executed / each:.2f} with what remat repeats",
     f"  a step takes at least: compute {bounds.compute:.3f} s, memory "
     f"{bounds.memory:.3f} s, interconnect {bounds.interconnect:.3f} s; "
     f"{bounds.limit} decides",
