@@ -22,7 +22,7 @@ from ltu_jax.data import buckets
 from ltu_jax.data.patience import Patient
 from ltu_jax.data.tokenizer import Tokenizer
 from ltu_jax.evaluate.in_training import SetsInTraining
-from ltu_jax.feed import Feed
+from ltu_jax.feed import feeds
 from ltu_jax.gauges import Gauges, parts, step_flops
 from ltu_jax.metrics import Metrics
 from ltu_jax.models.ltu import LtuConfig
@@ -134,19 +134,15 @@ class StageRun:
     size = data.size(stage)
     self.experiment, self.config, self.stage = experiment, config, stage
     self.metrics, self.stop = experiment.metrics, experiment.stop
-    self.schedule, self.last_step = (
-      stage.schedule(*size),
-      stage.last_step(*size),
-    )
+    self.schedule = stage.schedule(*size)
+    self.last_step = stage.last_step(*size)
     self.trainable, self.frozen = split_params(params, stage.trainable)
     self.batches = data.batches(
       stage, experiment.tokenizer, experiment.cfg.num_audio_tokens
     )
     max_tokens = stage.max_tokens or config.data.max_tokens
-    self.feeds = {
-      shape.rows: Feed(experiment.mesh, shape.rows, config.data.micro_batches)
-      for shape in buckets.shapes_of(config.data, max_tokens)
-    }
+    sizes = {s.rows for s in buckets.shapes_of(config.data, max_tokens)}
+    self.feeds = feeds(experiment.mesh, sizes, config.data.micro_batches)
     self.places = {rows: feed.places for rows, feed in self.feeds.items()}
     process, root = jax.process_index(), experiment.folder.root
     self.skipped = Skipped(
@@ -395,10 +391,10 @@ class StageRun:
       if not values["not_finite"]:
         self._sums.setdefault(name, []).append(value)
     self.bad.note(step, values)
-    # Rows that an epoch's last batch lacks are no clips that cannot be read.
+    # Padding in place of rows that an epoch's last batch lacks is no clip.
     absent = self.batches.num_padding(step - 1)
-    rows = self.batches.shape(step - 1).rows
-    self.skipped.count(int(values["skipped"]) - absent, rows - absent)
+    rows = self.batches.shape(step - 1).rows - absent
+    self.skipped.count(int(values["skipped"]) - absent, rows)
     return notes
 
   def _means(self) -> dict[str, float]:
