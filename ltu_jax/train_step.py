@@ -48,7 +48,8 @@ def features(
     return batch["fbank"], batch["has_audio"]
   if "pcm" not in batch:
     return None, jnp.zeros(batch["tokens"].shape[0], bool)
-  fbank = log_mel(batch["pcm"], batch["num_samples"], num_frames=num_frames)
+  with jax.named_scope("fbank"):
+    fbank = log_mel(batch["pcm"], batch["num_samples"], num_frames=num_frames)
   return fbank, batch["num_samples"] > 0
 
 
@@ -87,13 +88,14 @@ def loss_sum(
     key,
   )
   weights = batch["loss_weights"][:, 1:]
-  total = cross_entropy.weighted_sum(
-    model.llama.logits,
-    hidden[:, :-1],
-    batch["tokens"][:, 1:],
-    weights,
-    loss_chunk,
-  )
+  with jax.named_scope("loss"):
+    total = cross_entropy.weighted_sum(
+      model.llama.logits,
+      hidden[:, :-1],
+      batch["tokens"][:, 1:],
+      weights,
+      loss_chunk,
+    )
   return total, jnp.sum(weights)
 
 

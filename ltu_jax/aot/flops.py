@@ -53,6 +53,7 @@ def train_question(
   text_tokens: int,
   trains_encoder: bool = True,
   pcm: bool = True,
+  loss_chunk: int = 0,
 ) -> Flops:
   r"""FLOPs of one row of the batch with one clip.
 
@@ -72,14 +73,17 @@ def train_question(
 
   Recomputed with remat "full": the layers once more, without the last product
   of a layer whose result the gradient does not need: `down_proj` (2 S F D) and
-  the encoder's `fc2` (2 Q 4 E^2). "dots" keeps products without a batch axis
-  only, as "none" keeps all; neither counts as recomputation here.
+  the encoder's `fc2` (2 Q 4 E^2). "dots" keeps products without a batch axis,
+  and computes attention again, which does not count here; "none" keeps all. A
+  loss in chunks makes the logits once more, those of the padding of the last
+  chunk too, which is left out.
 
   Args:
     cfg: the model.
     text_tokens: T.
     trains_encoder: stages 2 to 4; False for stage 1, which trains the bridge.
     pcm: whether filter banks are made in the step.
+    loss_chunk: see train_step.
   """
   llama, enc, lora = cfg.llama, cfg.encoder, cfg.lora
   audio = cfg.num_audio_tokens
@@ -117,7 +121,7 @@ def train_question(
   backward += (2 if trains_encoder else 1) * adapter
   if trains_encoder:
     backward += patch + 2 * block * enc.depth + bridge
-  recomputed = 0
+  recomputed = logits if 0 < loss_chunk < text_tokens - 1 else 0
   if llama.remat == "full":
     last = 2 * seq * llama.mlp_dim * dim * llama.layers
     recomputed += dense + attention + adapter - last

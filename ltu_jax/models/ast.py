@@ -132,7 +132,9 @@ class EncoderBlock(nnx.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     """[B, X + P, E] -> [B, X + P, E]."""
     q, k, v = jnp.moveaxis(self.qkv(self.norm1(x)), 2, 0)
-    x = x + self.proj(jax.nn.dot_product_attention(q, k, v))
+    with jax.named_scope("attention"):
+      att = jax.nn.dot_product_attention(q, k, v)
+    x = x + self.proj(att)
     h = jax.nn.gelu(self.fc1(self.norm2(x)), approximate=False)
     return x + self.fc2(h)
 

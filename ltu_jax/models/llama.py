@@ -218,7 +218,8 @@ class DecoderLayer(nnx.Module):
     if cache is not None:
       cache = KVCache(_write(cache.k, k, slot), _write(cache.v, v, slot))
       k, v = cache
-    att = jax.nn.dot_product_attention(q, k, v, mask=mask[:, None])
+    with jax.named_scope("attention"):
+      att = jax.nn.dot_product_attention(q, k, v, mask=mask[:, None])
     x = x + self.o_proj(att.reshape(*x.shape[:2], -1), keys[3])
     h = self.post_attention_norm(x)
     h = jax.nn.silu(self.gate_proj(h, keys[4])) * self.up_proj(h, keys[5])

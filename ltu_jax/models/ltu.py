@@ -130,8 +130,9 @@ class LTU(nnx.Module):
 
   def audio_tokens(self, fbank: jax.Array) -> jax.Array:
     """Normalised filter banks [B, 1024, 128] -> audio tokens [B, A, D]."""
-    patches = self.encoder(fbank)
-    return self.projector(patches).astype(self.cfg.llama.dtype)
+    with jax.named_scope("encoder"):
+      patches = self.encoder(fbank)
+      return self.projector(patches).astype(self.cfg.llama.dtype)
 
   def hidden(
     self,
@@ -152,7 +153,8 @@ class LTU(nnx.Module):
       first = jnp.broadcast_to(first, (x.shape[0], num_audio))
       positions = jnp.concatenate([first, positions], axis=1)
     mask = attention_mask(has_audio, segment_ids, num_audio)
-    hidden, _ = self.llama(x, positions, mask, key=key)
+    with jax.named_scope("decoder"):
+      hidden, _ = self.llama(x, positions, mask, key=key)
     return hidden[:, num_audio:]
 
   def __call__(
