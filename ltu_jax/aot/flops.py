@@ -21,11 +21,13 @@ class Flops:
     forward: the loss.
     backward: the gradients of what is trained, without recomputation.
     recomputed: what remat computes again.
+    moving: products with constants that only move numbers, in all passes.
   """
 
   forward: int
   backward: int
   recomputed: int
+  moving: int = 0
 
   @property
   def model(self) -> int:
@@ -35,7 +37,7 @@ class Flops:
   @property
   def executed(self) -> int:
     """What a chip computes."""
-    return self.model + self.recomputed
+    return self.model + self.recomputed + self.moving
 
 
 def filter_banks(num_frames: int) -> int:
@@ -77,6 +79,9 @@ def train_question(
   and computes attention again, which does not count here; "none" keeps all. A
   loss in chunks makes the logits once more, those of the padding of the last
   chunk too, which is left out.
+
+  Rotation moves halves of heads by a product, in each pass that has them:
+  L * 2 S (N + K) H^2.
 
   Args:
     cfg: the model.
@@ -128,4 +133,6 @@ def train_question(
   if enc.remat == "full" and trains_encoder:
     last = 2 * tokens * enc.mlp_ratio * enc.dim**2
     recomputed += (block - last) * enc.depth
-  return Flops(forward, backward, recomputed)
+  moving = 2 * seq * (heads + keys) * llama.head_dim * llama.layers
+  moving *= 3 if llama.remat == "full" else 2
+  return Flops(forward, backward, recomputed, moving)
