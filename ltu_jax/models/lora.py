@@ -52,6 +52,27 @@ def _uniform_fan_in(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
   return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
 
 
+def keep_mask(
+  key: jax.Array, keep: float, shape: tuple[int, ...]
+) -> tuple[jax.Array, float]:
+  """Draws what dropout keeps, two numbers from each random word of 32 bits.
+
+  To make random words is most of dropout's cost (benchmarks/README.md).
+
+  Args:
+    key: decides the draw.
+    keep: probability of True.
+    shape: of the mask.
+
+  Returns:
+    bool mask, and the probability of True in it, `keep` to 16 bits.
+  """
+  words = jax.random.bits(key, (*shape[:-1], -(-shape[-1] // 2)))
+  halves = jnp.concatenate([words & 0xFFFF, words >> 16], axis=-1)
+  limit = max(1, round(keep * 2**16))
+  return halves[..., : shape[-1]] < limit, limit / 2**16
+
+
 class LoRAEinsum(nnx.Module):
   """y = einsum(x, w) + alpha / rank * dropout(x) a b.
 
@@ -112,10 +133,10 @@ class LoRAEinsum(nnx.Module):
       y = jnp.tensordot(x, self.w[...].astype(x.dtype), axes=1)
     if not self.lora:
       return y
+    scale = self.lora.alpha / self.lora.rank
     if key is not None and self.lora.dropout:
-      keep = 1.0 - self.lora.dropout
-      mask = jax.random.bernoulli(key, keep, x.shape)
-      x = jnp.where(mask, x / keep, 0)
+      mask, keep = keep_mask(key, 1.0 - self.lora.dropout, x.shape)
+      x, scale = x * mask.astype(x.dtype), scale / keep
     low = jnp.tensordot(x, self.lora_a[...].astype(x.dtype), axes=1)
     up = jnp.tensordot(low, self.lora_b[...].astype(x.dtype), axes=1)
-    return y + (self.lora.alpha / self.lora.rank) * up
+    return y + scale * up
