@@ -6,3 +6,7 @@ import os
 # takes seconds to import and is of no other use in training. Told so before the
 # process opens its first file, it reads them with gcsfs.
 os.environ.setdefault("EPATH_USE_TF", "false")
+
+# What lies in a folder of a bucket is asked anew each time, as other processes
+# write there, too. Read when fsspec is imported.
+os.environ.setdefault("FSSPEC_GCS", '{"use_listings_cache": false}')

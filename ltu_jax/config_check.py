@@ -15,7 +15,7 @@ import jax
 import ml_collections
 from jax.sharding import Mesh
 
-from ltu_jax import base, config_fields
+from ltu_jax import base, config_fields, profiling
 from ltu_jax import config as config_lib
 from ltu_jax.audio.fbank import NUM_MELS
 from ltu_jax.checkpoint import CheckpointError
@@ -57,6 +57,7 @@ def check(config: Any, num_devices: int) -> None:
   mesh = _mesh(found, num_devices)
   _check_batch(found, mesh)
   _check_stages(found)
+  _check_profile(found)
   _check_model(found, mesh)
   if lines := found.lines():
     raise ConfigError("\n".join(lines))
@@ -132,6 +133,30 @@ def _check_stages(found: Found) -> None:
     if found.right(path) and (stage := _stage(values)).steps:
       for field, words in stage.problems(0, 1):
         found.add(f"{path}.{field}", words)
+
+
+def _check_profile(found: Found) -> None:
+  """Whether the stage that is to be traced is there, and has the steps."""
+  if not found.right("profile", "stages"):
+    return
+  profile = found.group("profile")
+  wanted, number = profiling.parse(profile["steps"]), profile["stage"]
+  stages = [_stage(values) for values in found.group("stages").values()]
+  numbers = sorted(stage.number for stage in stages)
+  if wanted is None or not stages:
+    return
+  if number not in (-1, *numbers):
+    found.add(
+      "profile.stage",
+      f" is {number}; the stages are {numbers}; -1 is the first that trains",
+    )
+  for stage in stages:
+    last = stage.handoff_step or stage.steps
+    if stage.number == number and last and last < wanted[0]:
+      found.add(
+        "profile.steps",
+        f" is {profile['steps']}; stage {number} ends with step {last}",
+      )
 
 
 def _stage(values: dict[str, Any]) -> Stage:

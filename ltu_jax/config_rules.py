@@ -6,6 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from ltu_jax import profiling
 from ltu_jax.models import quantized, remat, sizes
 from ltu_jax.supply import SOURCES
 from ltu_jax.train_step import LOSS_NORMS
@@ -35,6 +36,15 @@ def _is_floating(name: str) -> bool:
     return jnp.issubdtype(jnp.dtype(name), jnp.floating)
   except TypeError:
     return False
+
+
+def _is_span(text: str) -> bool:
+  """Whether a text says which steps are traced."""
+  try:
+    profiling.parse(text)
+  except ValueError:
+    return False
+  return True
 
 
 _SIZE = _between(1, sizes.MOST)
@@ -132,6 +142,11 @@ RULES: Mapping[str, Rule] = {
   "guard.spike_factor": (lambda x: x == 0 or x > 1, "> 1, or 0 for no check"),
   "guard.spike_after": _STEPS,
   "guard.max_in_row": _STEPS,
+  "profile.steps": (
+    _is_span,
+    "FIRST:LAST, two step numbers from 1 on, such as 10:15, or ''",
+  ),
+  "profile.stage": _between(-1, 2**31 - 1),
   "eval.stage_items": _from(0),
   "eval.final_items": _from(0),
   "eval.batch_size": _from(1),

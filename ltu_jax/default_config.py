@@ -28,8 +28,9 @@ def get_config() -> ml_collections.ConfigDict:
     "llama": config_lib.fields(model.llama),
     "lora": config_lib.fields(model.lora),
   }
-  # Base folder that `python -m ltu_jax.convert import` made; the sizes of its
-  # parts take the place of those above. "" draws everything from the seed.
+  # Base folder that `python -m ltu_jax.convert import` made, or a copy of it in
+  # a bucket, gs://...; the sizes of its parts take the place of those above. ""
+  # draws everything from the seed.
   config.base = ""
   config.tokenizer = {
     # A SentencePiece model; "" takes the base folder's, or trains one on the
@@ -104,6 +105,14 @@ def get_config() -> ml_collections.ConfigDict:
   config.keep_best_metric = "loss"
   # Which updates are not made; the fields are documented at guard.Guard.
   config.guard = config_lib.fields(Guard())
+  config.profile = {
+    # Steps of a stage of which a trace is written to WORKDIR/profile, for xprof
+    # (docs/profiling.md): "10:15" are the steps 10 to 15, both of them, by
+    # their numbers in metrics.jsonl. "" is off.
+    "steps": "",
+    # Number of the stage; -1 is the first that trains in this start.
+    "stage": -1,
+  }
   config.debug = {
     # WORKDIR/bad_batches/FILE.json of a batch whose update was skipped: it is
     # looked at again, row by row, in place of training.

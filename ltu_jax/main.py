@@ -15,13 +15,16 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from ltu_jax import config_flag
+from ltu_jax import compile_cache, config_flag
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "Config file; fields: --config.data.batch_size=64"
 )
 _WORKDIR = flags.DEFINE_string(
-  "workdir", None, "Folder of the run; a run that stopped goes on in it."
+  "workdir",
+  None,
+  "Folder of the run, here or gs://BUCKET/FOLDER; a run that stopped goes on"
+  " in it.",
 )
 _ALLOW = flags.DEFINE_list(
   "allow",
@@ -44,6 +47,17 @@ _PROCESS_ID = flags.DEFINE_integer(
 _JOIN_SECONDS = flags.DEFINE_integer(
   "join_seconds", 300, "How long to wait for the other processes."
 )
+_STOPPED_STATUS = flags.DEFINE_integer(
+  "stopped_status",
+  0,
+  "Exit status of a run that was told to stop and has saved, for what starts it"
+  " again and takes 0 for finished.",
+  lower_bound=0,
+  upper_bound=255,
+)
+_COMPILE_CACHE = flags.DEFINE_string(
+  "compile_cache", None, f"DIR: {compile_cache.HELP}."
+)
 
 
 def main(argv: list[str]) -> None:
@@ -56,8 +70,11 @@ def main(argv: list[str]) -> None:
     config = config_flag.config(_CONFIG.value)
   except config_flag.FlagError as error:
     sys.exit(_fail(str(error)))
+  if why := compile_cache.enable(_COMPILE_CACHE.value):
+    print(why, file=sys.stderr)
   join_processes()
-  train_run(config, _WORKDIR.value, _ALLOW.value)
+  if not train_run(config, _WORKDIR.value, _ALLOW.value):
+    sys.exit(_STOPPED_STATUS.value)
 
 
 def join_processes() -> None:
@@ -78,24 +95,28 @@ def join_processes() -> None:
 
 def train_run(
   config: ml_collections.ConfigDict, workdir: str, allow: Sequence[str] = ()
-) -> None:
+) -> bool:
   """Trains; a user's error ends with its message alone and status 2.
 
-  A run that was asked to end and has saved its state ends with status 0.
+  Returns:
+    False where the run was asked to end, and has saved its state.
   """
   import jax  # after the flags are read: a typo costs no seconds
 
-  from ltu_jax import processes, stop, train
+  from ltu_jax import bucket_scratch, processes, stop, train
   from ltu_jax.data import patience
 
   try:
     train.run(config, workdir, allow)
   except stop.Stopped as stopped:
     print(f"{stopped}. Go on with:\n  {_command()}", flush=True)
+    return False
   except patience.StalledError as error:
-    patience.leave(_fail(f"{processes.name()}{error}"))
+    words = bucket_scratch.shown(error)
+    patience.leave(_fail(f"{processes.name()}{words}"))
   except train.USER_ERRORS as error:
-    sys.exit(_fail(f"{processes.name()}{error}"))
+    words = bucket_scratch.shown(error)
+    sys.exit(_fail(f"{processes.name()}{words}"))
   except jax.errors.JaxRuntimeError as error:
     if jax.process_count() == 1:
       raise
@@ -107,6 +128,7 @@ def train_run(
       f" its last checkpoint. ({error})"
     )
     sys.exit(1)
+  return True
 
 
 def _command() -> str:

@@ -12,7 +12,7 @@ import pathlib
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import TextIO
 
 from tensorboard.compat.proto import event_pb2, summary_pb2
@@ -181,54 +181,6 @@ class Metrics:
     return events
 
 
-class Throughput:
-  """Measures questions per second and the share of time spent on data."""
-
-  def __init__(self, clock: Callable[[], float] = time.perf_counter):
-    """Starts the first interval.
-
-    Args:
-      clock: Returns seconds; for tests.
-    """
-    self._clock = clock
-    self._reset()
-
-  def _reset(self) -> None:
-    """Starts an interval."""
-    self._start = self._clock()
-    self._waited = 0.0
-    self._steps = 0
-    self._questions = 0
-
-  @contextlib.contextmanager
-  def waiting(self) -> Iterator[None]:
-    """Counts the time of a `with` block as waiting for data."""
-    start = self._clock()
-    yield
-    self._waited += self._clock() - start
-
-  def add(self, questions: int) -> None:
-    """Counts one finished step of so many questions."""
-    self._steps += 1
-    self._questions += questions
-
-  def read(self) -> dict[str, float]:
-    """Ends an interval and starts the next.
-
-    Returns:
-      "questions_per_second", "seconds_per_step" and "data_wait" (a share, 0 to
-      1) since the last read.
-    """
-    seconds = max(self._clock() - self._start, 1e-9)
-    values = {
-      "questions_per_second": self._questions / seconds,
-      "seconds_per_step": seconds / max(self._steps, 1),
-      "data_wait": self._waited / seconds,
-    }
-    self._reset()
-    return values
-
-
 def progress_line(
   stage: int, step: int, num_steps: int, values: Mapping[str, float]
 ) -> str:
@@ -243,7 +195,7 @@ def progress_line(
 
   Returns:
     For example: stage 2  step 120/600  loss 2.345  lr 1.0e-04  310 q/s
-    data 1%  eta 1m20s (on one line).
+    data 1%  mfu 41%  13.1 GiB  eta 1m20s (on one line).
   """
   parts = [f"stage {stage}", f"step {step}/{num_steps}"]
   formats = {
@@ -251,6 +203,8 @@ def progress_line(
     "lr": "lr {:.1e}",
     "questions_per_second": "{:.0f} q/s",
     "data_wait": "data {:.0%}",
+    "mfu": "mfu {:.0%}",
+    "memory_gib": "{:.1f} GiB",
   }
   for name, text in formats.items():
     if name in values:

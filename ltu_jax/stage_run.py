@@ -1,6 +1,7 @@
 """One stage of training: restore or start, the loop, the hand-off."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -21,20 +22,25 @@ from ltu_jax.data.patience import Patient
 from ltu_jax.data.tokenizer import Tokenizer
 from ltu_jax.evaluate.in_training import SetsInTraining
 from ltu_jax.feed import Feed
-from ltu_jax.metrics import Metrics, Throughput
+from ltu_jax.gauges import Gauges, parts, step_flops
+from ltu_jax.metrics import Metrics
 from ltu_jax.models.ltu import LtuConfig
+from ltu_jax.profiling import Profile
 from ltu_jax.stop import Stop, Stopped
 from ltu_jax.supply import Supply
+from ltu_jax.times import Times
 from ltu_jax.train_state import (
   TrainState,
   abstract_state,
+  from_pure,
   new_state,
   overlay,
   split_params,
+  to_pure,
 )
 from ltu_jax.train_step import NOTES, make_train_step
 from ltu_jax.unreadable import Skipped
-from ltu_jax.workdir import Workdir, from_pure, to_pure, weight_shapes
+from ltu_jax.workdir import Workdir, weight_shapes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +56,8 @@ class Experiment:
     cfg: the model.
     graphdef: its structure.
     metrics: what is written of each step.
+    times: where the wall time goes.
+    profile: which steps are traced.
     stop: whether the run is to end.
     origin: what each checkpoint says of where it comes from (resume.py).
     allow: differences that a run goes on with all the same.
@@ -65,11 +73,17 @@ class Experiment:
   cfg: LtuConfig
   graphdef: nnx.GraphDef
   metrics: Metrics
+  times: Times
+  profile: Profile
   stop: Stop
   origin: Mapping[str, Any]
   allow: frozenset[str]
   check_lock: Callable[[], None]
   sets: SetsInTraining
+
+  def flush(self) -> str:
+    """Makes what was written safe, before a checkpoint; "" or why it is not."""
+    return self.metrics.flush() or self.folder.push()
 
   def evaluate_sets(self, params: nnx.State, stage: Stage, step: int) -> None:
     """Evaluates on the sets of the config; all processes call it.
@@ -141,7 +155,10 @@ class StageRun:
       config.guard.max_in_row,
       enabled=process == 0,
     )
-    self.throughput = Throughput()
+    trained = parts(self.trainable)
+    work = functools.partial(step_flops, experiment.cfg, trained)
+    about = (experiment.times, experiment.profile, experiment.mesh)
+    self.gauges = Gauges(*about, stage.number, work)
     self._sums: dict[str, list[float]] = {}
 
   def __call__(self, saved: Checkpoints) -> tuple[nnx.State, bool]:
@@ -158,13 +175,15 @@ class StageRun:
     """
     if params := self._finished_before(saved):
       return params, True
+    self.gauges.times.begin(self.stage.number)
     table = parameter_table.rows(self.trainable, self.frozen)
     self.metrics.print(f"\nstage {self.stage.number}: {self.stage.name}")
     self.metrics.print(parameter_table.render(table))
     step_fn = self.make_step()
     state, iterator = self.restore_or_start(saved)
     self.metrics.begin(self.stage.number, int(state["step"]))
-    with self.stop.step_in_hand():
+    done = int(state["step"])
+    with self.stop.step_in_hand(), self.gauges.loop(done, self.last_step):
       state = self._loop(step_fn, state, iterator, saved)
     if processes.heard(None, bool(self.stop.reason)):
       raise self._stopped(self.last_step)
@@ -253,7 +272,8 @@ class StageRun:
     for step in range(first, self.last_step):
       self.experiment.check_lock()
       if processes.heard(told.get("save_failed"), saved.has_failed()):
-        saved.settle()
+        with self.gauges.saving(step):
+          saved.settle()
       if processes.heard(told.get("stop"), bool(self.stop.reason)):
         if previous is not None:
           self._report(step, previous)
@@ -265,16 +285,19 @@ class StageRun:
         previous = None
         if evaluates:
           params = nnx.merge_state(state["trainable"], self.frozen)
-          self.experiment.evaluate_sets(params, self.stage, step)
+          with self.gauges.times.spent("evaluate"):
+            self.experiment.evaluate_sets(params, self.stage, step)
         if saved.due(step):
           self._save(step, state, iterator, saved)
-      with self.throughput.waiting():
-        batch = self.next_batch(iterator, step, saved.has_failed())
-      state, values = step_fn(state, self.frozen, batch, self.schedule)
+      with self.gauges.step(step + 1, previous):
+        with self.gauges.waiting(previous):
+          batch = self.next_batch(iterator, step, saved.has_failed())
+        with self.gauges.calling(step + 1, batch):
+          state, values = step_fn(state, self.frozen, batch, self.schedule)
+      self.gauges.called(step + 1, values)
       if previous is not None:
         told = self._report(step, previous)
       previous = values
-      self.throughput.add(self.config.data.batch_size)
     self._report(self.last_step, previous)
     self._finish(self.last_step, state, iterator, saved)
     return state
@@ -283,23 +306,25 @@ class StageRun:
     self, step: int, state: TrainState, iterator: Iterator, saved: Checkpoints
   ) -> None:
     """Starts to save, once the metrics up to here are on the disk."""
-    if problem := processes.any_problem(self.metrics.flush()):
+    if problem := processes.any_problem(self.experiment.flush()):
       saved.put_off(step, problem)
       return
-    saved.save(step, to_pure(state), iterator, metrics=self._means())
+    with self.gauges.saving(step):
+      saved.save(step, to_pure(state), iterator, metrics=self._means())
     self._sums = {}
 
   def _finish(
     self, step: int, state: TrainState, iterator: Iterator, saved: Checkpoints
   ) -> None:
     """Saves, with several tries, and waits until all is safe."""
-    saved.finish(
-      step,
-      to_pure(state),
-      iterator,
-      metrics=self._means(),
-      ready=self.metrics.flush,
-    )
+    with self.gauges.saving(step):
+      saved.finish(
+        step,
+        to_pure(state),
+        iterator,
+        metrics=self._means(),
+        ready=self.experiment.flush,
+      )
 
   def _end_early(
     self, step: int, state: TrainState, iterator: Iterator, saved: Checkpoints
@@ -354,8 +379,9 @@ class StageRun:
     values["lr"] = values.pop("learning_rate")
     seldom = ("skipped", "not_finite", "not_updated")
     line = {k: v for k, v in values.items() if v or k not in seldom}
+    self.gauges.done(step, values)
     if step % self.config.log_every == 0 or step == self.last_step:
-      line |= self.throughput.read()
+      line |= self.gauges.read()
       self.metrics.progress(self.stage.number, step, self.last_step, line)
     self.metrics.write(self.stage.number, step, line)
     for name, value in values.items():

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import ml_collections
 
+from ltu_jax import bucket_scratch
 from ltu_jax import config as config_lib
 from ltu_jax.curriculum import Stage
 from ltu_jax.data.openaqa import Batches
@@ -119,7 +120,7 @@ class OpenAqa:
     if config.tokenizer.model:
       tokenizer = SentencePieceTokenizer(config.tokenizer.model)
     elif config.base:
-      tokenizer = load_tokenizer(config.base)
+      tokenizer = load_tokenizer(bucket_scratch.fetched(config.base))
     if tokenizer is not None:
       return tokenizer
     print("training a tokenizer on the questions ...", flush=True)

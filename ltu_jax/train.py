@@ -10,7 +10,6 @@ starts from, first that applies:
 """
 
 import contextlib
-import pathlib
 import time
 from collections.abc import Collection
 
@@ -23,6 +22,7 @@ from ltu_jax import base, config_check, processes, replay, resume, space
 from ltu_jax import config as config_lib
 from ltu_jax.audio.decode import AudioError
 from ltu_jax.bad_batches import BadBatchError
+from ltu_jax.bucket_store import BucketError
 from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.config_check_data import check_with_data
 from ltu_jax.curriculum import CurriculumError, Stage
@@ -34,10 +34,12 @@ from ltu_jax.evaluate.in_training import SetsInTraining
 from ltu_jax.metrics import Metrics, duration
 from ltu_jax.metrics_file import MetricsError
 from ltu_jax.models.ltu import LtuConfig, abstract
+from ltu_jax.profiling import Profile
 from ltu_jax.sharding import ShardingError, make_mesh
 from ltu_jax.stage_run import Experiment, StageRun, keep
 from ltu_jax.stop import Stop
 from ltu_jax.supply import Supply, open_supply
+from ltu_jax.times import Times
 from ltu_jax.train_state import (
   PartitionError,
   abstract_params,
@@ -56,6 +58,7 @@ from ltu_jax.workdir_lock import LockError, WorkdirLock
 USER_ERRORS = (
   AudioError,
   BadBatchError,
+  BucketError,
   config_lib.ConfigError,
   CurriculumError,
   CheckpointError,
@@ -84,7 +87,8 @@ def run(
 
   Args:
     config: see default_config.py.
-    workdir: the run's folder; made, or gone on in.
+    workdir: the run's folder, of this machine or in a bucket; made, or gone on
+      in.
     allow: what may differ from the run so far: fields of the config, such as
       `stages.stage2.peak_lr`, and `base`, `data`, `tokenizer`.
 
@@ -95,11 +99,13 @@ def run(
     UnreadableError: too many clips cannot be read.
     BadBatchError: too many updates in a row were skipped.
   """
-  start, stop = time.time(), Stop()
-  folder = Workdir(pathlib.Path(workdir))
+  start, stop, times = time.time(), Stop(), Times()
+  folder = Workdir.at(workdir)
   with contextlib.ExitStack() as held:
     held.enter_context(stop.listening())
-    experiment, params = _prepare(config, folder, frozenset(allow), stop, held)
+    experiment, params = _prepare(
+      config, folder, frozenset(allow), stop, times, held
+    )
     if config.debug.replay:
       replay.run(experiment, params)
       return
@@ -108,11 +114,13 @@ def run(
       with experiment.checkpoints(stage) as saved:
         params, was_finished = stage_run(saved)
       if not was_finished:
-        _evaluate(experiment, params, stage)
-        experiment.evaluate_sets(params, stage, stage_run.last_step)
+        with times.spent("evaluate"):
+          _evaluate(experiment, params, stage)
+          experiment.evaluate_sets(params, stage, stage_run.last_step)
     model = nnx.merge(experiment.graphdef, params)
     tokenizer, test_set = experiment.tokenizer, experiment.data.test_set
-    report.final(folder.root, config, model, tokenizer, test_set)
+    with times.spent("evaluate"):
+      report.final(folder.root, config, model, tokenizer, test_set)
   print(f"finished in {duration(time.time() - start)}")
   if tokenizer is not None:
     print(
@@ -126,6 +134,7 @@ def _prepare(
   folder: Workdir,
   allow: frozenset[str],
   stop: Stop,
+  times: Times,
   held: contextlib.ExitStack,
 ) -> tuple[Experiment, nnx.State]:
   """Checks everything, opens the data, makes or loads the start weights."""
@@ -147,7 +156,12 @@ def _prepare(
   )
   if not config.debug.replay:
     processes.in_turn(lambda: folder.record_config(config))
-  processes.in_turn(lambda: _link_base(config, folder))
+    held.enter_context(folder.pushing())
+    if jax.process_index() == 0:
+      times.open(folder.root)
+      held.callback(times.close)
+  if config.base:
+    processes.in_turn(lambda: folder.record_pretrained(config.base))
   tokenizer = processes.in_turn(lambda: folder.record_tokenizer(tokenizer))
   cfg = model_config(folder, config, tokenizer)
   _check_space(config, folder, cfg, mesh)
@@ -165,6 +179,8 @@ def _prepare(
     cfg=cfg,
     graphdef=abstract(cfg)[0],
     metrics=metrics,
+    times=times,
+    profile=Profile(folder.root, config.profile, metrics.print),
     stop=stop,
     origin=resume.metadata(base_hash, data.identity(), tokenizer_hash, mesh),
     allow=allow,
@@ -189,13 +205,17 @@ def _lock(folder: Workdir, held: contextlib.ExitStack) -> WorkdirLock | None:
   """Keeps other runs out of the folder; the first process does it."""
   if jax.process_index():
     return None
-  return held.enter_context(WorkdirLock(folder.root))
+  lock = held.enter_context(WorkdirLock(folder.home))
+  folder.pull()  # the run that had it may have gone on until now
+  return lock
 
 
 def _check_space(
   config: ml_collections.ConfigDict, folder: Workdir, cfg: LtuConfig, mesh: Mesh
 ) -> None:
-  """Compares what will be written with what is free."""
+  """Compares what will be written with what is free; a bucket has room."""
+  if folder.scratch is not None:
+    return
   params = abstract_params(cfg, mesh)
   sizes = [
     space.num_bytes(abstract_state(split_params(params, s.trainable)[0], mesh))
@@ -203,7 +223,7 @@ def _check_space(
   ]
   kept = keep(config)
   needed = (kept.last + kept.best) * sum(sizes) + max(sizes)
-  drawn = 0 if folder.pretrained.is_symlink() else space.num_bytes(params)
+  drawn = 0 if folder.pretrained is not None else space.num_bytes(params)
   processes.in_turn(
     lambda: space.check(
       folder.root, needed + drawn, "start weights and checkpoints"
@@ -219,12 +239,6 @@ def _adopt_base(config: ml_collections.ConfigDict) -> None:
   print(f"{config.base}: {', '.join(found.parts)}", flush=True)
   for line in config_lib.adopt(config, found.parts):
     print(f"  {line}", flush=True)
-
-
-def _link_base(config: ml_collections.ConfigDict, folder: Workdir) -> None:
-  """Links the pretrained base from the run's folder."""
-  if config.base and not folder.pretrained.is_symlink():
-    folder.pretrained.symlink_to(pathlib.Path(config.base).absolute())
 
 
 def _evaluate(experiment: Experiment, params: nnx.State, stage: Stage) -> None:

@@ -19,7 +19,7 @@ from ltu_jax.sharding import micro_batch_sharding, shardings
 from ltu_jax.train_state import TrainState, abstract_state
 
 Batch = Mapping[str, jax.Array]
-"""ARCHITECTURE's batch; see README "The batch"."""
+"""ARCHITECTURE's batch; see docs/how_it_works.md."""
 
 LOSS_NORMS = ("tokens", "micro_batch")
 """What the loss of a batch may be the mean of; see `gradients`."""
@@ -97,6 +97,28 @@ def loss_sum(
       loss_chunk,
     )
   return total, jnp.sum(weights)
+
+
+def useful(batch: Batch, num_audio: int) -> tuple[jax.Array, jax.Array]:
+  """Counts what a batch [..., B, T] holds beside padding.
+
+  Args:
+    batch: the batch; its segments tell questions apart, one or more a row.
+    num_audio: A, audio tokens of a clip.
+
+  Returns:
+    Questions; and tokens: those of the questions' text, and A for each row that
+    hears a clip. float32 scalars, over all hosts.
+  """
+  segments = batch["segment_ids"]
+  in_row = jnp.max(segments, axis=-1)
+  hears = jnp.zeros_like(in_row)
+  if "fbank" in batch:
+    hears = batch["has_audio"] & (in_row > 0)
+  elif "pcm" in batch:
+    hears = (batch["num_samples"] > 0) & (in_row > 0)
+  count = lambda x: jnp.sum(x, dtype=jnp.float32)
+  return count(in_row), count(segments > 0) + num_audio * count(hears)
 
 
 def gradients(
@@ -191,12 +213,14 @@ def make_train_step(
   Returns:
     step(state, frozen, batch, schedule) -> (state, metrics), donating the
     state; batch leaves are [A, B, ...]; metrics are float32 scalars: loss,
-    grad_norm (before clipping), learning_rate, targets, skipped (rows that are
-    padding alone, over all hosts), not_finite and not_updated (1 or 0), and the
-    highest over all hosts of each of NOTES that is in the batch. `step.lower`
-    takes shapes in place of arrays, for compilation without a device.
+    grad_norm (before clipping), learning_rate, targets, questions, tokens (see
+    `useful`), skipped (rows that are padding alone, over all hosts), not_finite
+    and not_updated (1 or 0), and the highest over all hosts of each of NOTES
+    that is in the batch. `step.lower` takes shapes in place of arrays, for
+    compilation without a device.
   """
   tx, judge = optim.adam(), guard or Guard()
+  num_audio = nnx.merge(graphdef, trainable, frozen).cfg.num_audio_tokens
 
   def step(
     state: TrainState, frozen: nnx.State, batch: Batch, schedule: optim.Schedule
@@ -212,25 +236,29 @@ def make_train_step(
       augment,
       loss_chunk,
     )
-    grads, norm = optim.clip_by_norm(grads, max_grad_norm)
-    rate = schedule(state["step"])
-    direction, opt = tx.update(grads, state["opt"], state["trainable"])
-    trainable = jax.tree.map(
-      lambda p, d: p - rate.astype(p.dtype) * d, state["trainable"], direction
-    )
-    finite, good, memory = judge(state["guard"], loss, norm)
-    new = {
-      "trainable": choose(good, trainable, state["trainable"]),
-      "opt": choose(good, opt, state["opt"]),
-      "step": state["step"] + 1,
-      "rng": state["rng"],
-      "guard": memory,
-    }
+    with jax.named_scope("update"):
+      grads, norm = optim.clip_by_norm(grads, max_grad_norm)
+      rate = schedule(state["step"])
+      direction, opt = tx.update(grads, state["opt"], state["trainable"])
+      trainable = jax.tree.map(
+        lambda p, d: p - rate.astype(p.dtype) * d, state["trainable"], direction
+      )
+      finite, good, memory = judge(state["guard"], loss, norm)
+      new = {
+        "trainable": choose(good, trainable, state["trainable"]),
+        "opt": choose(good, opt, state["opt"]),
+        "step": state["step"] + 1,
+        "rng": state["rng"],
+        "guard": memory,
+      }
+    questions, tokens = useful(batch, num_audio)
     metrics = {
       "loss": loss,
       "grad_norm": norm,
       "learning_rate": rate,
       "targets": targets,
+      "questions": questions,
+      "tokens": tokens,
       "skipped": _count_padding_rows(batch["segment_ids"]),
       "not_finite": 1.0 - finite.astype(jnp.float32),
       "not_updated": 1.0 - good.astype(jnp.float32),

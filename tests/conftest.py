@@ -69,6 +69,25 @@ def drop_orbax_rest():
 
 
 @pytest.fixture(scope="session")
+def one_bucket():
+  """A running bucket; one for a process, whose readers remember where it is."""
+  from bucket_server import Bucket
+
+  server = Bucket()
+  yield server
+  server.close()
+
+
+@pytest.fixture(scope="module")
+def bucket(one_bucket):
+  """The running bucket, in the environment of this process."""
+  with pytest.MonkeyPatch.context() as patch:
+    for name, value in one_bucket.environment.items():
+      patch.setenv(name, value)
+    yield one_bucket
+
+
+@pytest.fixture(scope="session")
 def smollm2_served(tmp_path_factory):
   """The one server of a real model; see smollm2_server.Served."""
   import smollm2_server  # transformers takes seconds

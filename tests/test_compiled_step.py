@@ -109,6 +109,16 @@ def test_a_base_of_integers_is_restored_a_layer_at_a_time(dtype):
   assert stack not in float32_shapes(compiled(8, "none", dtype).as_text())
 
 
+def test_a_trace_can_tell_the_parts_apart():
+  """The names go to the profiler with each operation."""
+  names = re.findall(r'op_name="([^"]*)"', compiled(8).as_text())
+  for part in ("encoder", "projector", "decoder", "loss"):
+    # Forward and backward.
+    assert any(f"jvp({part})" in name for name in names), part
+    assert any(f"transpose(jvp({part}))" in name for name in names), part
+  assert any("/update/" in name for name in names)
+
+
 def test_the_new_state_takes_the_memory_of_the_old():
   """Every buffer of the state is donated, and used again."""
   trainable, _ = split_params(

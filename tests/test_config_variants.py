@@ -5,12 +5,20 @@ import dataclasses
 import jax
 import pytest
 
-from configs import curriculum, published, stage1, stage2, stage3, stage4
+from configs import (
+  curriculum,
+  finetune,
+  published,
+  stage1,
+  stage2,
+  stage3,
+  stage4,
+)
 from ltu_jax import config as config_lib
 from ltu_jax import config_check
 from ltu_jax.curriculum import PUBLISHED
 from ltu_jax.models.llama import LLAMA_13B, SMOLLM2_135M
-from ltu_jax.models.ltu import LtuConfig
+from ltu_jax.models.ltu import LtuConfig, abstract
 from ltu_jax.sharding import make_mesh
 from ltu_jax.train_state import abstract_params, split_params
 
@@ -48,6 +56,22 @@ def test_every_variant_lies_on_a_mesh(variant):
   params = abstract_params(config_lib.model_config(config), mesh)
   for stage in config_lib.stages(config):
     assert jax.tree.leaves(split_params(params, stage.trainable)[0])
+
+
+@pytest.mark.parametrize("variant", finetune.VARIANTS)
+def test_fine_tuning_trains_what_the_base_lacks(variant):
+  config = finetune.get_config(variant)
+  config_check.check(config, 8)
+  stages = config_lib.stages(config)
+  assert [s.number for s in stages] == ([1, 4] if variant == "join" else [4])
+  assert not any(
+    stage.tasks for stage in stages
+  )  # all questions that are there
+  params = abstract(config_lib.model_config(config))[1]
+  frozen = split_params(params, stages[-1].trainable)[1]
+  assert bool(jax.tree.leaves(frozen)) == (variant != "whole")
+  with pytest.raises(finetune.VariantError, match="no such variant"):
+    finetune.get_config("half")
 
 
 def test_tiny_keeps_what_stages_train_and_ask():

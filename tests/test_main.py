@@ -70,3 +70,33 @@ def test_all_wrong_fields_are_told(tmp_path):
     strict=True,
   ):
     assert all(word in line for word in words)
+
+
+STOPPED = """
+import os, signal, sys, time
+from ltu_jax import main, stop, train
+
+def run(config, workdir, allow):
+  with stop.Stop().listening():
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+
+train.run = run
+main.run()
+"""
+
+
+@pytest.mark.parametrize(
+  "flags, status", [([], 0), (["--stopped_status=75"], 75)]
+)
+def test_the_status_of_a_run_that_was_told_to_stop(tmp_path, flags, status):
+  config = "--config=configs/stage4.py:tiny"
+  done = subprocess.run(
+    [*(sys.executable, "-c", STOPPED, config, f"--workdir={tmp_path}", *flags)],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == status, done.stderr
+  assert "SIGTERM: stopped between steps" in done.stdout

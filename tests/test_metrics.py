@@ -194,12 +194,14 @@ def test_progress_line(tmp_path):
     "questions_per_second": 309.7,
     "data_wait": 0.012,
     "seconds_per_step": 1 / 6,
+    "mfu": 0.412,
+    "memory_gib": 13.06,
   }
   with metrics.Metrics(tmp_path, stream=stream) as writer:
     writer.progress(2, 120, 600, values)
   assert stream.getvalue() == (
     "stage 2  step 120/600  loss 2.345  lr 1.0e-04  310 q/s  data 1%  "
-    "eta 1m20s\n"
+    "mfu 41%  13.1 GiB  eta 1m20s\n"
   )
   assert metrics.progress_line(1, 3, 4, {}) == "stage 1  step 3/4"
 
@@ -216,21 +218,3 @@ def test_progress_line(tmp_path):
 )
 def test_duration(seconds, text):
   assert metrics.duration(seconds) == text
-
-
-def test_throughput():
-  now = [0.0]
-  measured = metrics.Throughput(clock=lambda: now[0])
-  for _ in range(4):
-    with measured.waiting():
-      now[0] += 0.5
-    now[0] += 1.5
-    measured.add(32)
-  assert measured.read() == {
-    "questions_per_second": 16.0,
-    "seconds_per_step": 2.0,
-    "data_wait": 0.25,
-  }
-  now[0] += 1.0
-  measured.add(10)
-  assert measured.read()["questions_per_second"] == 10.0

@@ -30,10 +30,17 @@ pytestmark = [
 ]
 
 
+TIMES = (
+  "questions_per_second",
+  "tokens_per_second_per_chip",
+  "seconds_per_step",
+  "data_wait",
+)
+
+
 def lines(workdir):
   found = [json.loads(x) for x in (workdir / "metrics.jsonl").open()]
-  times = ("questions_per_second", "seconds_per_step", "data_wait")
-  return [{k: v for k, v in x.items() if k not in times} for x in found]
+  return [{k: v for k, v in x.items() if k not in TIMES} for x in found]
 
 
 def state(workdir, stage=4, step=STEPS):

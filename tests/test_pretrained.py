@@ -17,9 +17,9 @@ from ltu_jax.bundle import load_bundle
 from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.config import ConfigError
 from ltu_jax.convert.__main__ import main as convert
-from ltu_jax.convert.from_run import open_run
+from ltu_jax.convert.from_run import open_base, open_run
 from ltu_jax.data.bpe_tokenizer import JsonTokenizer
-from ltu_jax.workdir import load_trained
+from ltu_jax.trained import load_trained
 from tiny_run import tiny
 
 pytestmark = pytest.mark.slow
@@ -103,6 +103,38 @@ def test_goes_on_and_says_what_does_not_fit(run, sounds, tmp_path, capsys):
   config.tokenizer.model = "none.model"
   with pytest.raises(ConfigError, match=r"none\.model"):
     train.run(config, str(tmp_path / "new"))
+
+
+def test_a_run_as_the_base_of_another(run, decoder, sounds, tmp_path):
+  _, workdir = run
+  command = ["import", f"--run={workdir}", f"--out={tmp_path / 'all'}"]
+  assert convert(command) == 0
+  before, after = open_run(workdir), open_base(tmp_path / "all")
+  assert after.cfg == before.cfg
+  assert after.tokenizer.vocab_size == before.tokenizer.vocab_size
+  assert after.tensors.keys() == before.tensors.keys()
+  for name, tensor in before.tensors.items():
+    assert tensor.read().tobytes() == after.tensors[name].read().tobytes(), name
+
+  # The adapters go on from where they were.
+  config = config_on(tmp_path / "all", sounds)
+  config.stages = {"stage2": config.stages.stage2.to_dict()}
+  config.stages.stage2.update(steps=1, warmup_steps=0, peak_lr=1e-9)
+  train.run(config, str(tmp_path / "further"))
+  for name, tensor in open_run(tmp_path / "further").tensors.items():
+    # One step of Adam moves a number by the rate, 1e-9, at most; numbers of
+    # 1e-2 and more are rounded to the same.
+    wanted = before.tensors[name].read()
+    np.testing.assert_allclose(tensor.read(), wanted, rtol=0, atol=2e-9)
+
+  # Beside another decoder only the encoder is of use.
+  command = [f"--llama={decoder}", f"--out={tmp_path / 'encoder'}"]
+  assert convert(["import", f"--run={workdir}", *command]) == 0
+  parts = base.info(tmp_path / "encoder").parts
+  assert set(parts) == {"encoder", "llama"}
+  assert parts["encoder"] == before.cfg.encoder
+  # As any decoder that is imported, and unlike that of a run.
+  assert parts["llama"].param_dtype == "bfloat16"
 
 
 def test_out_again_for_transformers_and_peft(run, tmp_path):

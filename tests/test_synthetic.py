@@ -129,7 +129,8 @@ def test_the_command_needs_no_tensorflow(tmp_path):
     "--config=configs/stage4.py:tiny",
     "--config.data.source=synthetic",
     "--config.stages.stage4.steps=2",
-    f"--workdir={tmp_path}",
+    f"--workdir={tmp_path / 'run'}",
+    f"--compile_cache={tmp_path / 'compiled'}",
   ]
   code = (
     f"{NO_TENSORFLOW}\nsys.argv = {argv!r}\n"
@@ -139,6 +140,7 @@ def test_the_command_needs_no_tensorflow(tmp_path):
   done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
   assert done.returncode == 0, done.stderr[-2000:]
   assert "stage 4  step 2/2" in done.stdout
+  assert list((tmp_path / "compiled").glob("jit_step-*-cache"))
 
 
 def test_a_stage_without_steps_is_told_to_name_them(tmp_path):

@@ -19,6 +19,7 @@ from ltu_jax.train_step import (
   gradients,
   loss_sum,
   make_train_step,
+  useful,
 )
 
 TRAINABLE = ("^encoder/", "^projector/", "lora_")
@@ -127,19 +128,34 @@ def test_padding_rows_change_nothing():
     assert all((g == 0).all() for g in jax.tree.leaves(g0))
 
 
-def test_the_step_counts_padding_rows():
+def test_the_step_counts_what_is_no_padding():
   graphdef, trainable, frozen = parts()
   mesh = make_mesh({}, jax.devices()[:1])
   step = make_train_step(graphdef, trainable, frozen, mesh)
   text = {k: v for k, v in pcm_batch(3).items() if k != "pcm"}
   text["segment_ids"][0] = 0
   text["loss_weights"][0] = 0
+  text["segment_ids"][1] = [1, 1, 2, 2, 2, 3] + [0] * 18
   batch = jax.tree.map(lambda x: np.stack([x, x[[0, 0, 1]]]), text)
   schedule = optim.Schedule(1e-3, 1, 2)
   copy = jax.tree.map(jnp.copy, trainable)
   state = new_state(copy, jax.random.key(0), mesh)
   _, metrics = step(state, frozen, batch, schedule)
   assert metrics["skipped"] == 3
+  # Row 1 twice and row 2 once, which is one question of 10 tokens.
+  assert metrics["questions"] == 2 * 3 + 1
+  assert metrics["tokens"] == 2 * 6 + 10
+
+
+def test_a_clip_counts_once_a_row():
+  segments = np.array([[1, 1, 2], [1, 0, 0], [0, 0, 0], [1, 2, 3]])
+  text = {"segment_ids": segments}
+  of = lambda batch: tuple(map(float, useful(text | batch, 32)))
+  assert of({}) == (6, 7)
+  # The third row is padding; the last has no clip.
+  heard = {"pcm": np.zeros((4, 1)), "num_samples": np.array([9, 9, 9, 0])}
+  assert of(heard) == (6, 7 + 2 * 32)
+  assert of({"fbank": 0, "has_audio": np.array([1, 0, 1, 1]) > 0}) == (6, 71)
 
 
 def test_augmentation_needs_a_key():

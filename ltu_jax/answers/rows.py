@@ -1,6 +1,6 @@
 """The compiled part of the engine: rows of one cache that come and go.
 
-Each row of the cache is one sequence, [A audio][prompt][answer] without gaps
+Each row of the cache is one sequence, `[A audio][prompt][answer]`, no gaps
 (without audio, the prompt begins at slot 0), so the slot of a token is its
 position. Rows are independent: one is read anew while the others go on.
 

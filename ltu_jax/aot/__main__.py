@@ -2,7 +2,7 @@
 
 Compiles the training step of a config for a TPU on a machine without one, and
 says what fits and how fast it can be at best. Needs pip install -e '.[aot]',
-which brings the TPU compiler. The README's table:
+which brings the TPU compiler. The table of docs/reproduce.md:
 
   python -m ltu_jax.aot --config=configs/stage4.py --table=7b,13b
 """
@@ -65,7 +65,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_list,
     "table",
     None,
-    "Print the README's table for these variants of the config.",
+    "Print the table of docs/reproduce.md for these variants of the config.",
   )
 
 

@@ -6,11 +6,15 @@ prefix tokens, Q = P + X, E encoder width, B blocks; p numbers of a patch.
 """
 
 import dataclasses
+from collections.abc import Collection
 
 from ltu_jax.models.ltu import LtuConfig
 
 _FBANK_WINDOW = 512
 _FBANK_MELS = 128
+
+_STAGE_1 = ("projector",)
+"""The parts that stage 1 trains."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +61,29 @@ def train_question(
   pcm: bool = True,
   loss_chunk: int = 0,
 ) -> Flops:
-  r"""FLOPs of one row of the batch with one clip.
+  """FLOPs of one row of the batch with one clip, for the published stages.
+
+  Args:
+    cfg: the model.
+    text_tokens: T.
+    trains_encoder: stages 2 to 4; False for stage 1, which trains the bridge.
+    pcm: whether filter banks are made in the step.
+    loss_chunk: see train_step.
+  """
+  trained = ("encoder", "projector", "lora") if trains_encoder else _STAGE_1
+  return train_row(cfg, text_tokens, trained, pcm=pcm, loss_chunk=loss_chunk)
+
+
+def train_row(
+  cfg: LtuConfig,
+  text_tokens: int,
+  trained: Collection[str],
+  *,
+  audio: bool = True,
+  pcm: bool = True,
+  loss_chunk: int = 0,
+) -> Flops:
+  r"""FLOPs of one row of the batch, however many questions it has.
 
   Forward:
     decoder  L * (2 S (2 D N H + 2 D K H + 3 D F) + 4 S^2 N H)
@@ -65,13 +91,13 @@ def train_question(
     logits   2 (T - 1) D V
     encoder  2 P p E + B * (2 Q * 12 E^2 + 4 Q^2 E), 12 being 4 + 2 mlp_ratio
     bridge   2 A E D
-  Attention counts all S^2 pairs: the mask does not save any.
+  Attention counts all S^2 pairs: the mask does not save any. Padding counts.
 
-  Backward: a frozen product costs one more (the gradient of its input), a
-  trained one and attention two. So the decoder's weights and the logits cost
-  one, adapters and attention two, the encoder two (its patches one, as they
-  need no gradient), the bridge two, or one where the encoder is frozen. Nothing
-  goes into a frozen encoder.
+  Backward: a product costs one more for the gradient of its input, and one for
+  that of its weights where they are trained; attention two. So a frozen
+  decoder and its logits cost one, a trained one two, adapters one or two, the
+  encoder two (its patches one, as they need no gradient), the bridge one or
+  two. Nothing goes into a frozen encoder.
 
   Recomputed with remat "full": the layers once more, without the last product
   of a layer whose result the gradient does not need: `down_proj` (2 S F D) and
@@ -86,15 +112,45 @@ def train_question(
   Args:
     cfg: the model.
     text_tokens: T.
-    trains_encoder: stages 2 to 4; False for stage 1, which trains the bridge.
+    trained: which of the model's parts (models.ltu.PART_TYPES) are trained.
+    audio: whether the row hears a clip; else it is text alone, A = 0.
     pcm: whether filter banks are made in the step.
     loss_chunk: see train_step.
   """
-  llama, enc, lora = cfg.llama, cfg.encoder, cfg.lora
-  audio = cfg.num_audio_tokens
-  seq = audio + text_tokens
-  dim, heads = llama.dim, llama.heads * llama.head_dim
-  keys = llama.kv_heads * llama.head_dim
+  decoder = _decoder(cfg, text_tokens, trained, audio, loss_chunk)
+  if not audio:
+    return decoder
+  enc, dim = cfg.encoder, cfg.llama.dim
+  patches = enc.grid[0] * enc.grid[1]
+  tokens = patches + enc.prefix_tokens
+  patch = 2 * patches * enc.patch_mels * enc.patch_frames * enc.dim
+  block = 2 * tokens * (4 + 2 * enc.mlp_ratio) * enc.dim**2
+  block += 4 * tokens**2 * enc.dim
+  bridge = 2 * cfg.num_audio_tokens * enc.dim * dim
+  fbank = filter_banks(enc.num_frames) if pcm else 0
+
+  recomputed = decoder.recomputed
+  forward = decoder.forward + patch + block * enc.depth + bridge + fbank
+  backward = decoder.backward + bridge * ("projector" in trained)
+  if "encoder" in trained:
+    backward += patch + 2 * block * enc.depth + bridge
+    if enc.remat == "full":
+      last = 2 * tokens * enc.mlp_ratio * enc.dim**2
+      recomputed += (block - last) * enc.depth
+  return Flops(forward, backward, recomputed, decoder.moving)
+
+
+def _decoder(
+  cfg: LtuConfig,
+  text_tokens: int,
+  trained: Collection[str],
+  audio: bool,
+  loss_chunk: int,
+) -> Flops:
+  """The decoder's part of `train_row`."""
+  llama, lora, dim = cfg.llama, cfg.lora, cfg.llama.dim
+  seq = text_tokens + (cfg.num_audio_tokens if audio else 0)
+  heads, keys = llama.heads * llama.head_dim, llama.kv_heads * llama.head_dim
   weights = 2 * dim * heads + 2 * dim * keys + 3 * dim * llama.mlp_dim
   dense = 2 * seq * weights * llama.layers
   attention = 4 * seq * seq * heads * llama.layers
@@ -110,29 +166,14 @@ def train_question(
   targets = lora.targets if lora.rank else ()
   adapter = 2 * seq * lora.rank * sum(sides[t] for t in targets) * llama.layers
   logits = 2 * (text_tokens - 1) * dim * llama.vocab
-
-  patches = enc.grid[0] * enc.grid[1]
-  tokens = patches + enc.prefix_tokens
-  patch = 2 * patches * enc.patch_mels * enc.patch_frames * enc.dim
-  block = 2 * tokens * (4 + 2 * enc.mlp_ratio) * enc.dim**2
-  block += 4 * tokens**2 * enc.dim
-  bridge = 2 * audio * enc.dim * dim
-  fbank = filter_banks(enc.num_frames) if pcm else 0
-
-  forward = dense + attention + adapter + logits
-  forward += patch + block * enc.depth + bridge + fbank
-  backward = dense + 2 * attention + logits + bridge
-  # Stage 1 trains no adapter: only the gradient goes through it.
-  backward += (2 if trains_encoder else 1) * adapter
-  if trains_encoder:
-    backward += patch + 2 * block * enc.depth + bridge
+  backward = (dense + logits) * (1 + ("llama" in trained)) + 2 * attention
+  backward += adapter * (1 + ("lora" in trained))
   recomputed = logits if 0 < loss_chunk < text_tokens - 1 else 0
+  moving = 4 * seq * (heads + keys) * llama.head_dim * llama.layers
+  if llama.remat != "none":
+    moving += moving // 2
   if llama.remat == "full":
     last = 2 * seq * llama.mlp_dim * dim * llama.layers
     recomputed += dense + attention + adapter - last
-  if enc.remat == "full" and trains_encoder:
-    last = 2 * tokens * enc.mlp_ratio * enc.dim**2
-    recomputed += (block - last) * enc.depth
-  moving = 2 * seq * (heads + keys) * llama.head_dim * llama.layers
-  moving *= 3 if llama.remat == "full" else 2
+  forward = dense + attention + adapter + logits
   return Flops(forward, backward, recomputed, moving)

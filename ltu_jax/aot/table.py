@@ -1,4 +1,4 @@
-"""The README's table: stage 4 on slices that one can rent."""
+"""The table of docs/reproduce.md: stage 4 on slices that one can rent."""
 
 import copy
 import dataclasses

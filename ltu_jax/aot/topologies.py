@@ -1,13 +1,13 @@
 """The chips of Google's TPUs, and topologies of them without the hardware.
 
-Peaks, memory and links are those of Google Cloud's pages, of which each chip
-names its own: docs.cloud.google.com/tpu/docs/v5e and so on. They give the
-interconnect of a chip in both directions; a link has half of it over its number
-of links. The page of v4 gives none, but 1.1 PB/s of all-reduce for a pod of
-4096 chips, which is 45 GB/s for each of six links (with v5e and v6e the same
-sum gives their links exactly). jax-ml.github.io/scaling-book/tpus has 45 GB/s
-for v4 too, and 10 % less than the pages for the others; the data center's
-network of v4 and tpu7x is from there.
+Memory and links are those of Google Cloud's pages, of which each chip names its
+own: docs.cloud.google.com/tpu/docs/v5e and so on; peaks are in chips.py. The
+pages give the interconnect of a chip in both directions; a link has half of it
+over its number of links. The page of v4 gives none, but 1.1 PB/s of all-reduce
+for a pod of 4096 chips, which is 45 GB/s for each of six links (with v5e and
+v6e the same sum gives their links exactly). jax-ml.github.io/scaling-book/tpus
+has 45 GB/s for v4 too, and 10 % less than the pages for the others; the data
+center's network of v4 and tpu7x is from there.
 """
 
 import dataclasses
@@ -18,6 +18,8 @@ from typing import Any
 
 import jax
 from jax.experimental import topologies
+
+from ltu_jax import chips
 
 GIB = 2**30
 
@@ -33,38 +35,44 @@ class Chip:
   Attributes:
     usable_bytes: what libtpu 0.0.42.1 lets a program have of a device's memory,
       as its out-of-memory errors say.
-    flops: peak bf16 FLOP/s.
     hbm_bandwidth: bytes/s.
     link_bandwidth: bytes/s of one link to a neighbour, one direction.
     dcn_bandwidth: bytes/s to other slices.
     dims: dimensions of its torus; it has two links in each.
     ring: axes of such a length, or a multiple of it, are closed to a ring.
-    devices: JAX devices a chip.
-    source: page of the numbers.
+    source: page of the numbers, and its name in chips.py.
   """
 
   usable_bytes: float
-  flops: float
   hbm_bandwidth: float
   link_bandwidth: float
   dcn_bandwidth: float
   dims: int
   ring: int
-  devices: int
   source: str
+
+  @property
+  def flops(self) -> float:
+    """Peak bf16 FLOP/s."""
+    return chips.PEAK_FLOPS[self.source]
+
+  @property
+  def devices(self) -> int:
+    """JAX devices a chip."""
+    return chips.DEVICES.get(self.source, 1)
 
 
 CHIPS = {
   # Of 32 GiB.
-  "v4": Chip(30.75 * GIB, 275e12, 1200e9, 45e9, 6.25e9, 3, 4, 1, "v4"),
+  "v4": Chip(30.75 * GIB, 1200e9, 45e9, 6.25e9, 3, 4, "v4"),
   # Of 16 GiB. A pod of 256 chips has 6.4 Tbit/s to the data center's network.
-  "v5e": Chip(15.75 * GIB, 197e12, 819e9, 50e9, 3.125e9, 2, 16, 1, "v5e"),
+  "v5e": Chip(15.75 * GIB, 819e9, 50e9, 3.125e9, 2, 16, "v5e"),
   # Of 96 GiB.
-  "v5p": Chip(95.74 * GIB, 459e12, 2765e9, 100e9, 6.25e9, 3, 4, 1, "v5p"),
+  "v5p": Chip(95.74 * GIB, 2765e9, 100e9, 6.25e9, 3, 4, "v5p"),
   # Of 32 GiB.
-  "v6e": Chip(31.25 * GIB, 918e12, 1638e9, 100e9, 12.5e9, 2, 16, 1, "v6e"),
+  "v6e": Chip(31.25 * GIB, 1638e9, 100e9, 12.5e9, 2, 16, "v6e"),
   # Of 192 GiB, in halves.
-  "tpu7x": Chip(94.75 * GIB, 2307e12, 7380e9, 100e9, 12.5e9, 3, 4, 2, "tpu7x"),
+  "tpu7x": Chip(94.75 * GIB, 7380e9, 100e9, 12.5e9, 3, 4, "tpu7x"),
 }
 """Name that the compiler knows -> chip.
 

@@ -16,7 +16,9 @@ import numpy as np
 
 from ltu_jax.aot import hlo
 
-SCOPES = ("fbank", "encoder", "attention", "decoder", "loss")
+SCOPES = (
+  *("fbank", "encoder", "projector", "decoder", "attention", "loss", "update"),
+)
 """Names (jax.named_scope) of a step's parts; the innermost counts."""
 
 KINDS = ("forward", "recomputed", "backward")

@@ -10,6 +10,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Sequence
 
+from ltu_jax.bucket_store import BucketError
 from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.config import ConfigError
 from ltu_jax.convert import from_run, importing
@@ -35,6 +36,11 @@ that none brings are drawn when a run starts.
   # SmolLM2-135M-Instruct, a real decoder that fits a laptop
   python -m ltu_jax.convert import --dtype=float32 \\
     --llama=SmolLM2-135M-Instruct.Q4_1.gguf --out=bases/smollm2
+  # a trained run, to train it further on other questions
+  python -m ltu_jax.convert import --run=runs/quickstart --out=bases/quickstart
+  # its encoder alone, with another decoder
+  python -m ltu_jax.convert import --llama=vicuna-7b-v1.1 \\
+    --run=runs/quickstart --out=bases/hearing-vicuna
   # adapters that PEFT trained, over an earlier import
   python -m ltu_jax.convert import --base=bases/stage1 --peft=adapter \\
     --out=bases/with-adapter
@@ -53,7 +59,8 @@ _EXPORT = """
 """
 
 _ERRORS = (
-  *(ConversionError, CheckpointError, ConfigError, TokenizerError, OSError),
+  *(BucketError, ConversionError, CheckpointError, ConfigError),
+  *(TokenizerError, OSError),
 )
 
 
@@ -69,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   """
   args = _parser().parse_args(argv)
   try:
-    lines = args.run(args)
+    lines = args.command(args)
   except _ERRORS as error:
     print(f"convert: {error}", file=sys.stderr)
     return 2
@@ -96,7 +103,10 @@ def _import(args: argparse.Namespace) -> list[str]:
     sources.append(_READERS[name](path, llama))
   merged = importing.merge(sources)
   settings = list(args.set)
-  brought = any("llama" in s.parts for s in sources[bool(args.base) :])
+  brought = any(
+    "llama" in source.parts and name not in _OURS
+    for name, source in zip(given, sources, strict=True)
+  )
   if "llama" in merged.parts and (args.dtype or brought):
     settings.append(f"llama.param_dtype={args.dtype or 'bfloat16'}")
   parts = importing.override(merged.parts, settings)
@@ -159,6 +169,11 @@ def _read_llama(path: pathlib.Path, llama: object) -> Source:
   return read_llama(path)
 
 
+def _read_run(path: pathlib.Path, llama: object) -> Source:
+  # Projection and adapters were learnt for the run's own decoder.
+  return from_run.run_source(path, encoder_alone=llama is not None)
+
+
 def _read_audio(path: pathlib.Path, llama: object) -> Source:
   del llama
   if (path / "config.json").exists():
@@ -186,11 +201,15 @@ def _read_peft(path: pathlib.Path, llama: object) -> Source:
 _READERS: dict[str, Callable[[pathlib.Path, object], Source]] = {
   "base": _read_base,
   "llama": _read_llama,
+  "run": _read_run,
   "audio": _read_audio,
   "ltu": _read_ltu,
   "peft": _read_peft,
 }
 """Option -> reader, in the order in which they are laid over each other."""
+
+_OURS = ("base", "run")
+"""Those whose decoder stays in its dtype unless another is asked for."""
 
 
 def _export(args: argparse.Namespace) -> list[str]:
@@ -256,6 +275,10 @@ def _add_import(commands: argparse._SubParsersAction) -> None:
     "folder with one",
   )
   add(
+    "--run",
+    help="folder of a trained run; beside another decoder, its encoder alone",
+  )
+  add(
     "--audio",
     help="audio encoder: CAV-MAE file (.pth) or Hugging Face ASTModel folder",
   )
@@ -269,7 +292,7 @@ def _add_import(commands: argparse._SubParsersAction) -> None:
   add(
     "--dtype",
     choices=importing.DTYPES,
-    help="of the decoder (default: bfloat16; with --base alone, as it is); "
+    help="of the decoder (default: bfloat16; of --base and --run, as it is); "
     "adapters, encoder and projection are float32",
   )
   add(
@@ -280,7 +303,7 @@ def _add_import(commands: argparse._SubParsersAction) -> None:
     help="a size that the files do not say, such as encoder.heads=4 or "
     "lora.alpha=32; may be given several times",
   )
-  parser.set_defaults(run=_import)
+  parser.set_defaults(command=_import)
 
 
 def _add_export(commands: argparse._SubParsersAction) -> None:
@@ -313,7 +336,7 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
     action="store_true",
     help="hf: without the adapters, as --format=peft needs its decoder",
   )
-  parser.set_defaults(run=_export)
+  parser.set_defaults(command=_export)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """LTU: listen (encoder, projector), think and answer (LLaMA with LoRA).
 
-Sequence of a row: [A audio tokens][T text tokens]. Axis letters: see lora.py;
+Sequence of a row: `[A audio tokens][T text tokens]`. Axis letters: see lora.py;
 A audio tokens (32 for 10.24 s), T text tokens, S = A + T.
 """
 
@@ -132,6 +132,7 @@ class LTU(nnx.Module):
     """Normalised filter banks [B, 1024, 128] -> audio tokens [B, A, D]."""
     with jax.named_scope("encoder"):
       patches = self.encoder(fbank)
+    with jax.named_scope("projector"):
       return self.projector(patches).astype(self.cfg.llama.dtype)
 
   def hidden(
@@ -152,8 +153,8 @@ class LTU(nnx.Module):
       first = jnp.arange(num_audio, dtype=positions.dtype)
       first = jnp.broadcast_to(first, (x.shape[0], num_audio))
       positions = jnp.concatenate([first, positions], axis=1)
-    mask = attention_mask(has_audio, segment_ids, num_audio)
     with jax.named_scope("decoder"):
+      mask = attention_mask(has_audio, segment_ids, num_audio)
       hidden, _ = self.llama(x, positions, mask, key=key)
     return hidden[:, num_audio:]
 

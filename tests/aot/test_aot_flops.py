@@ -59,7 +59,7 @@ def products(jaxpr) -> int:
   return total
 
 
-def step(cfg: LtuConfig, trainable, chunk: int = 0):
+def step(cfg: LtuConfig, trainable, audio=True, chunk=0):
   """Gradients as a function, and shapes to trace it with."""
   graphdef, params = abstract(cfg)
   parts = split_params(params, trainable)
@@ -72,6 +72,8 @@ def step(cfg: LtuConfig, trainable, chunk: int = 0):
     "segment_ids": of(jnp.int32, TEXT),
     "loss_weights": of(jnp.float32, TEXT),
   }
+  if not audio:
+    del batch["pcm"]
   call = functools.partial(gradients, graphdef, key=None, loss_chunk=chunk)
   return call, (*parts, batch)
 
@@ -82,9 +84,28 @@ def step(cfg: LtuConfig, trainable, chunk: int = 0):
 @pytest.mark.parametrize("remat", ["none", "full"])
 def test_formula_is_the_sum_over_the_traced_products(trainable, chunk, remat):
   cfg = small(remat)
-  call, shapes = step(cfg, trainable, chunk)
+  call, shapes = step(cfg, trainable, chunk=chunk)
   traced = jax.make_jaxpr(call)(*shapes)
   want = flops.train_question(cfg, TEXT, trainable is ENCODER, loss_chunk=chunk)
+  assert products(traced.jaxpr) == ROWS * want.executed
+
+
+@pytest.mark.parametrize(
+  "trainable, trained, audio",
+  [
+    # A stage that makes a decoder of text alone, and others of one's own.
+    (("^llama/(?!.*lora)",), ("llama",), False),
+    (("lora_",), ("lora",), True),
+    (("",), ("encoder", "projector", "llama", "lora"), True),
+  ],
+)
+def test_other_stages_are_the_sum_over_the_traced_products(
+  trainable, trained, audio
+):
+  cfg = small("full")
+  call, shapes = step(cfg, trainable, audio)
+  traced = jax.make_jaxpr(call)(*shapes)
+  want = flops.train_row(cfg, TEXT, trained, audio=audio)
   assert products(traced.jaxpr) == ROWS * want.executed
 
 

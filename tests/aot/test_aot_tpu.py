@@ -37,6 +37,21 @@ def test_the_compiler_is_not_taken_for_a_device():
   assert {d.platform for d in jax.devices()} == {"cpu"}
 
 
+KINDS = """
+from ltu_jax import chips
+from ltu_jax.aot import topologies
+for name, chip in topologies.CHIPS.items():
+  shape = "x".join(["2", "2", "1"][: chip.dims])
+  found = topologies.devices(topologies.parse(f"{name}:{shape}"))
+  assert len(found) == 4 * chip.devices
+  assert chips.peak_flops(found[0].device_kind) * chip.devices == chip.flops
+"""
+
+
+def test_chips_are_known_by_the_names_that_libtpu_gives_them():
+  subprocess.run([sys.executable, "-c", KINDS], cwd=ROOT, check=True)
+
+
 @pytest.mark.slow
 def test_tiny_model_on_four_chips_and_on_two_slices():
   flags = ["tiny", "--topology=v5e:2x2", "--batch=8", "--json"]

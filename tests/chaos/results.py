@@ -9,7 +9,12 @@ from orbax.checkpoint import v1 as ocp
 
 from tests.chaos.config import STAGES, STEPS
 
-_TIMES = ("questions_per_second", "seconds_per_step", "data_wait")
+_TIMES = (
+  "questions_per_second",
+  "tokens_per_second_per_chip",
+  "seconds_per_step",
+  "data_wait",
+)
 
 
 def weights(workdir):

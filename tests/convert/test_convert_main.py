@@ -43,6 +43,7 @@ def test_help_has_examples(command, capsys):
     ("import --out=o", "nothing to import: give one of --base, --llama"),
     ("import --out=o --llama=none", "--llama: there is no file or folder none"),
     ("import --out=o --base=.", "no base weights"),
+    ("import --out=o --run={d}", "no run was started"),
     ("import --out=o --ltu={f} --set=lora.r=1", "--set lora.r=1: write PART"),
     ("import --out={d} --ltu={f} {h}", "exists"),
     ("import --out=o --ltu={f} --tokenizer={d} {h}", "has neither tokenizer"),

@@ -29,7 +29,7 @@ def python(tmp_path_factory):
   folder = tmp_path_factory.mktemp("prepare") / "venv"
   venv.create(folder, with_pip=True)
   pip = [folder / "bin" / "pip", "install", "-q"]
-  wanted = ROOT / "launch" / "requirements-prepare.txt"
+  wanted = ROOT / "launch" / "prepare" / "requirements.txt"
   subprocess.run([*pip, "-r", wanted], check=True)
   # What the tests that run there import.
   subprocess.run([*pip, "pytest", "dill", "jinja2"], check=True)
@@ -76,7 +76,7 @@ def test_the_builder_passes_its_tests_there(python):
 
 def test_the_training_environment_says_what_is_missing(tmp_path):
   made_up_openaqa.write(tmp_path / "in", num_good=1)
-  with pytest.raises(ValueError, match="make one from launch/req"):
+  with pytest.raises(ValueError, match="make one from launch/prepare/req"):
     made_up_openaqa.build(tmp_path / "in", tmp_path, decoder="tfio")
 
 

@@ -1,7 +1,7 @@
 """Decodes and resamples with tensorflow-io in place of libsndfile and soxr.
 
 Its binary loads only beside TensorFlow 2.16 or 2.17, in the environment of
-launch/requirements-prepare.txt. It reads WAV, FLAC, MP3 and Ogg Vorbis. WAV and
+launch/prepare/requirements.txt. It reads WAV, FLAC, MP3 and Ogg Vorbis. WAV and
 FLAC of 16 bit at 16 kHz give the same samples as libsndfile.
 """
 
@@ -26,7 +26,7 @@ try:
 except ImportError as e:
   raise ValueError(
     "decoder 'tfio' needs tensorflow-io, which is not in this environment (or"
-    f" does not load: {e}); make one from launch/requirements-prepare.txt, or"
+    f" does not load: {e}); make one from launch/prepare/requirements.txt, or"
     " use decoder 'soundfile'"
   ) from e
 
