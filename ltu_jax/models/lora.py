@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ltu_jax.models import quantized, sizes
+from ltu_jax.models.remat import keep
 
 PROJECTIONS = (
   *("q_proj", "k_proj", "v_proj", "o_proj"),
@@ -132,11 +133,11 @@ class LoRAEinsum(nnx.Module):
     else:
       y = jnp.tensordot(x, self.w[...].astype(x.dtype), axes=1)
     if not self.lora:
-      return y
+      return keep(y)
     scale = self.lora.alpha / self.lora.rank
     if key is not None and self.lora.dropout:
-      mask, keep = keep_mask(key, 1.0 - self.lora.dropout, x.shape)
-      x, scale = x * mask.astype(x.dtype), scale / keep
+      mask, kept = keep_mask(key, 1.0 - self.lora.dropout, x.shape)
+      x, scale = x * mask.astype(x.dtype), scale / kept
     low = jnp.tensordot(x, self.lora_a[...].astype(x.dtype), axes=1)
     up = jnp.tensordot(low, self.lora_b[...].astype(x.dtype), axes=1)
-    return y + scale * up
+    return keep(y + scale * up)

@@ -94,6 +94,19 @@ def test_remat_changes_no_gradient(policy):
   )
 
 
+def test_dots_keep_one_result_of_each_projection_that_is_needed():
+  """Of adapters and rotation nothing, nor the last product's."""
+  model = make(dataclasses.replace(CFG, remat="dots"), LoraConfig(rank=4))
+  tokens, positions, mask = inputs()
+  _, back = jax.vjp(lambda x: model(x, positions, mask)[0], model.embed(tokens))
+  stacked = (CFG.layers, *tokens.shape)
+  kept = [x.size for x in jax.tree.leaves(back) if x.shape[:3] == stacked]
+  keys = CFG.kv_heads * CFG.head_dim
+  # A layer's input, q, o; k, v; gate, up.
+  widths = [CFG.dim] * 3 + [keys] * 2 + [CFG.mlp_dim] * 2
+  assert sorted(kept) == sorted(np.prod(stacked) * w for w in widths)
+
+
 def test_unknown_remat_policy_is_named():
   model = make(dataclasses.replace(CFG, remat="some"))
   tokens, positions, mask = inputs()
