@@ -57,11 +57,20 @@ class Bounds:
     return share * self.questions / self.seconds
 
 
+def trains_encoder(trainable: Sequence[str]) -> bool:
+  """Whether the audio encoder is trained."""
+  return any(pattern.startswith("^encoder") for pattern in trainable)
+
+
 def row(plan: Plan, trainable: Sequence[str] | None = None) -> flops.Flops:
   """FLOPs of a row; by default one that trains what the plan does."""
   trainable = plan.trainable if trainable is None else trainable
-  trains_encoder = any(p.startswith("^encoder") for p in trainable)
-  return flops.train_question(plan.model, plan.text_tokens, trains_encoder)
+  return flops.train_question(
+    plan.model,
+    plan.text_tokens,
+    trains_encoder(trainable),
+    loss_chunk=plan.loss_chunk,
+  )
 
 
 def bounds(plan: Plan, result: Result) -> Bounds:
