@@ -12,7 +12,7 @@ import process_run
 from ltu_jax import metrics, train
 from ltu_jax.config import ConfigError
 from ltu_jax.data import text_lengths
-from ltu_jax.workdir import load_trained
+from ltu_jax.trained import load_trained
 from tiny_run import tiny
 
 CHANGES = {
