@@ -24,7 +24,8 @@ from flax import nnx
 from configs import quickstart
 from ltu_jax import base, train, tree_names
 from ltu_jax.evaluate import __main__ as evaluate
-from ltu_jax.workdir import Workdir, load_trained
+from ltu_jax.trained import load_trained
+from ltu_jax.workdir import Workdir
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from ltu_jax import json_text
+from ltu_jax.bucket_scratch import shown
 from ltu_jax.data.question_source import RecordError
 
 FOLDER = "bad_batches"
@@ -75,7 +76,7 @@ class BadBatches:
       print(
         f"stage {self._stage}  step {step}  no update: loss"
         f" {values['loss']:.4g}, gradient norm {values['grad_norm']:.4g}:"
-        f" {why}; the batch is in {file}{problem}",
+        f" {why}; the batch is in {shown(file)}{problem}",
         file=sys.stderr,
         flush=True,
       )
@@ -139,7 +140,8 @@ def read(path: str) -> tuple[int, int, list[int]]:
     whole = [stage, step, *rows]
   except OSError as error:
     raise BadBatchError(
-      f"config.debug.replay: {path} cannot be read ({error.strerror})"
+      f"config.debug.replay: {path} cannot be read"
+      f" ({error.strerror or 'there is no such object'})"
     ) from error
   except (ValueError, KeyError, TypeError) as error:
     raise BadBatchError(

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from ltu_jax import base, checksum, tree_names
+from ltu_jax import base, bucket_store, checksum, tree_names
 from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.weight_placer import WeightPlacer, layer_struct, scale_name
 
@@ -42,7 +42,7 @@ def load(
     CheckpointError: Nothing there, damage, or another structure, dtype or
       shape; then every difference is listed.
   """
-  path = pathlib.Path(path).absolute()
+  path = bucket_store.path(path)
   written = base.info(path).arrays
   wanted = tree_names.leaves(target)
   stored = base.stored_tree(path)

@@ -2,14 +2,13 @@
 
 import itertools
 import os
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from ltu_jax import base, tree_names
+from ltu_jax import base, bucket_store, tree_names
 from ltu_jax.models.ltu import STACKS
 
 # Read together, and kept at most.
@@ -33,7 +32,7 @@ class BaseReader:
     Raises:
       CheckpointError: Nothing there, or damage.
     """
-    self._path = pathlib.Path(path).absolute()
+    self._path = bucket_store.path(path)
     base.info(self._path)
     self._leaves = tree_names.leaves(base.stored_tree(self._path))
     self.shapes = {

@@ -19,7 +19,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from ltu_jax import json_text, tree_names
+from ltu_jax import bucket_store, json_text, tree_names
 from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.config import ConfigError
 from ltu_jax.convert.bundle_folder import (
@@ -37,10 +37,11 @@ from ltu_jax.data.tokenizer import load_tokenizer
 from ltu_jax.models.ltu import PART_TYPES, LtuConfig, abstract
 from ltu_jax.sharding import ShardingError, make_mesh
 from ltu_jax.train_state import abstract_params, overlay
+from ltu_jax.trained import Trained, load_trained
 from ltu_jax.weight_placer import WeightPlacer
-from ltu_jax.workdir import Trained, load_trained
 
 LOAD_ERRORS = (
+  bucket_store.BucketError,
   CheckpointError,
   ConfigError,
   ConversionError,
@@ -125,8 +126,8 @@ def load_model(
   """Loads the model of a run's folder or of a bundle, whichever is given.
 
   Args:
-    workdir: A run's folder.
-    bundle: A bundle.
+    workdir: A run's folder, of this machine or in a bucket.
+    bundle: A bundle, of this machine.
     mesh: Where the model goes (answering_mesh.py makes one); it answers under
       `jax.set_mesh(mesh)`. None is this process's first device.
     dtype: "bfloat16" or "float32", in which encoder and decoder compute.
@@ -145,7 +146,7 @@ def load_model(
   how = {"mesh": mesh, "dtype": dtype, "base_dtype": base_dtype}
   if bundle is not None:
     return load_bundle(bundle, **how)
-  if _is_bundle(pathlib.Path(workdir)):
+  if _is_bundle(bucket_store.path(workdir)):
     raise CheckpointError(
       f"{workdir} is a bundle and no run's folder: use --bundle={workdir}"
     )

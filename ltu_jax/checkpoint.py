@@ -1,9 +1,10 @@
 """Checkpoints of a run: train state, data position and metadata, on Orbax v1.
 
 A run saves what training changes; the frozen base is saved once (base.py). A
-step is written to a temporary folder that is renamed when it is complete, so a
-killed save leaves nothing that could be restored. What was damaged later is
-told by its seal (checkpoint_seal.py), and the step before takes its place.
+step is written to a temporary folder that is renamed when it is complete (in a
+bucket, to its own, where a last object says so), so a killed save leaves
+nothing that could be restored. What was damaged later is told by its seal
+(checkpoint_seal.py), and the step before takes its place.
 """
 
 import json
@@ -12,7 +13,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from ltu_jax import checkpoint_aside, processes
+from ltu_jax import bucket_store, checkpoint_aside, processes
 from ltu_jax.checkpoint_keep import Keep
 from ltu_jax.checkpoint_position import Position
 from ltu_jax.checkpoint_save import Saves, tell
@@ -54,7 +55,8 @@ class Checkpoints(Saves):
     aside, to damaged-STEP, and told.
 
     Args:
-      directory: The folder; each step is a folder in it.
+      directory: The folder, of this machine or in a bucket; each step is a
+        folder in it.
       keep: Which steps stay; the last two by default.
       save_every: `due` at multiples of this; None for never.
       metadata: JSON values stored with every step, beneath those of `save`.
@@ -66,8 +68,8 @@ class Checkpoints(Saves):
         cannot be made or read.
     """
     self._read_only = read_only
-    if read_only and not pathlib.Path(directory).is_dir():
-      folder = pathlib.Path(directory).absolute()
+    folder = bucket_store.path(directory)
+    if read_only and not folder.is_dir():
       raise CheckpointError(_NO_CHECKPOINT.format(folder))
     super().__init__(directory, keep, save_every, metadata, read_only)
     if not read_only:

@@ -1,5 +1,6 @@
 """Saving checkpoints, so that a save that fails ends neither run nor others."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -13,16 +14,18 @@ from typing import Any, Self
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from ltu_jax import processes
+from ltu_jax import bucket_store, processes
 from ltu_jax.checkpoint_keep import METRICS, Keep
 from ltu_jax.checkpoint_position import Position
 from ltu_jax.checkpoint_seal import sealed
 from ltu_jax.checkpoint_step import CheckpointError, check_state, reason
+from ltu_jax.data.bucket import is_bucket
 from ltu_jax.space import num_bytes
 
 _SAVE_ERRORS = (ValueError, OSError, jax.errors.JaxRuntimeError)
-"""What Orbax raises where a step cannot be written: TensorStore's words are a
-ValueError, and a process that waits in vain for another gets JAX's error."""
+"""What Orbax raises where a step cannot be written, beside what a bucket's
+clients raise: TensorStore's words are a ValueError, and a process that waits in
+vain for another gets JAX's error."""
 
 _MOST_STEPS_BETWEEN_TRIES = 64
 """A save that failed is tried again after 1, 2, 4, ... steps, at most this."""
@@ -57,14 +60,15 @@ class Saves:
     read_only: bool,
   ):
     """Opens the folder; the arguments are those of `Checkpoints`."""
-    self._directory = pathlib.Path(directory).absolute()
+    self._directory = bucket_store.path(directory)
     self._metadata = dict(metadata or {})
     self._save_every = save_every
     self._metrics: dict[int, Mapping[str, float]] = {}
     self._saving: int | None = None
     self._problem = ""  # why the save that is going on has failed, if known
     self._failures, self._pause = 0, 0
-    if not read_only and jax.process_index() == 0:
+    self._in_bucket = is_bucket(self._directory)
+    if not (read_only or self._in_bucket or jax.process_index()):
       for path in self._directory.glob(f"{_TRY}*"):
         shutil.rmtree(path, ignore_errors=True)  # a killed run's
     context = ocp.Context()
@@ -78,7 +82,7 @@ class Saves:
         ),
         cleanup_tmp_directories=not read_only,
       )
-    except OSError as error:
+    except (OSError, *bucket_store.errors()) as error:
       raise CheckpointError(
         f"{self._directory}: this folder of checkpoints cannot be used"
         f" ({reason(error)})"
@@ -138,7 +142,10 @@ class Saves:
     if step in self.steps():
       return False
     check_state(state)
-    obstacle = _obstacle(self._directory, num_bytes(dict(state)))
+    obstacle = ""
+    # A bucket has room, and had just taken the metrics.
+    if not self._in_bucket:
+      obstacle = _obstacle(self._directory, num_bytes(dict(state)))
     if problem := processes.any_problem(obstacle):
       self.put_off(step, problem)
       return False
@@ -158,7 +165,7 @@ class Saves:
         force=True,
         custom_metadata=custom,
       )
-    except _SAVE_ERRORS as error:
+    except (*_SAVE_ERRORS, *bucket_store.errors()) as error:
       self._problem = reason(error)
     return True
 
@@ -257,13 +264,16 @@ class Saves:
     """Waits for the save; returns why it failed, if it did."""
     try:
       self._checkpointer.wait()
-    except _SAVE_ERRORS as error:
+    except (*_SAVE_ERRORS, *bucket_store.errors()) as error:
       return reason(error)
     return ""
 
   def _sweep(self, step: int) -> None:
     """Removes what a failed save left, which may be what fills the disk."""
-    if jax.process_index() == 0:
+    if self._in_bucket and jax.process_index() == 0:
+      with contextlib.suppress(bucket_store.BucketError):
+        bucket_store.Store(self._directory).remove_folder(str(step))
+    elif jax.process_index() == 0:
       for path in self._directory.glob(f"{step}.orbax-checkpoint-tmp*"):
         shutil.rmtree(path, ignore_errors=True)
     processes.barrier(f"swept {self._directory / str(step)}")

@@ -9,12 +9,25 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from ltu_jax import tree_names
+from ltu_jax import bucket_store, tree_names
 from ltu_jax.checkpoint_position import Position
 from ltu_jax.checkpoint_seal import Seal
+from ltu_jax.data.bucket import is_bucket
 
 READ_ERRORS = (KeyError, ValueError, OSError)
-"""What Orbax raises for unreadable files; its NoEntryError is a KeyError."""
+"""What Orbax raises for unreadable files, beside what a bucket's clients raise;
+its NoEntryError is a KeyError."""
+
+_NOT_NOW = (
+  "PERMISSION_DENIED",
+  "UNAUTHENTICATED",
+  "UNAVAILABLE",
+  "DEADLINE_EXCEEDED",
+  "RESOURCE_EXHAUSTED",
+  "Forbidden",
+)
+"""In the words of TensorStore and gcsfs: the bucket did not answer, which says
+nothing of what is in it."""
 
 
 class CheckpointError(ValueError):
@@ -46,10 +59,10 @@ def read_seal(folder: pathlib.Path) -> Seal:
   """
   try:
     # Orbax takes a link or a file for a checkpoint.
-    if folder.is_symlink() or not folder.is_dir():
+    if os.path.islink(folder) or not folder.is_dir():
       raise ValueError("it is no folder")
     return Seal(ocp.metadata(folder).custom_metadata)
-  except READ_ERRORS as error:
+  except (*READ_ERRORS, *bucket_store.errors()) as error:
     raise _unreadable(folder, error) from error
 
 
@@ -85,7 +98,7 @@ def load(
     seal.check_arrays(loaded["state"])
     if isinstance(items.get("data"), Position):
       seal.check_position(items["data"].text)
-  except READ_ERRORS as error:
+  except (*READ_ERRORS, *bucket_store.errors()) as error:
     raise _unreadable(folder, error) from error
   return loaded, seal
 
@@ -108,14 +121,30 @@ def check_state(state: Mapping[str, Any]) -> None:
 
 
 def _unreadable(folder: pathlib.Path, error: Exception) -> CheckpointError:
-  """Tells damage from a missing permission, which ends no checkpoint."""
+  """Tells damage from what ends no checkpoint: a missing permission, a line."""
   why = reason(error)
+  if is_bucket(folder) and _is_not_now(error):
+    return CheckpointError(
+      f"{folder}: this checkpoint cannot be read now ({why}); see to it that"
+      " the bucket may be read and answers, and start again"
+    )
   if isinstance(error, PermissionError) or "PERMISSION_DENIED" in str(error):
     return CheckpointError(
       f"{folder}: this checkpoint cannot be read ({why}); give user"
       f" {os.getuid()} the permission"
     )
   return DamageError(folder, why)
+
+
+def _is_not_now(error: BaseException | None) -> bool:
+  """Whether a bucket's error, or what caused it, says nothing of a content."""
+  while error is not None:
+    if isinstance(error, bucket_store.errors()):
+      return True
+    if any(word in str(error) for word in _NOT_NOW):
+      return True
+    error = error.__cause__
+  return False
 
 
 def reason(why: Exception | str) -> str:

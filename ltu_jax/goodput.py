@@ -18,7 +18,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from ltu_jax import json_text, times, version
+from ltu_jax import bucket_scratch, json_text, times, version
+from ltu_jax.bucket_store import BucketError
 from ltu_jax.evaluate import markdown
 from ltu_jax.metrics import duration
 
@@ -134,12 +135,13 @@ def read(root: str | os.PathLike) -> Goodput:
   """Reads the times of a run.
 
   Args:
-    root: The run's folder.
+    root: The run's folder, of this machine or in a bucket.
 
   Raises:
+    BucketError: The bucket cannot be read.
     GoodputError: It is no run's, has no times yet, or a line is none of ours.
   """
-  root = pathlib.Path(root)
+  root = bucket_scratch.fetched(root, times.FOLDER)
   if not (root / "config.json").is_file():
     raise GoodputError(f"{root}: no run was started in this folder.")
   files = (root / times.FOLDER).glob("*.jsonl")
@@ -259,8 +261,8 @@ def main(argv: Sequence[str] | None = None) -> int:
       from ltu_jax import goodput_plot  # matplotlib takes a second
 
       goodput_plot.draw(found, args.plot)
-  except (GoodputError, OSError) as error:
-    print(f"error: {error}", file=sys.stderr)
+  except (BucketError, GoodputError, OSError) as error:
+    print(f"error: {bucket_scratch.shown(error)}", file=sys.stderr)
     return 2
   print(json.dumps(found.as_json(), indent=2) if args.json else found.text())
   return 0

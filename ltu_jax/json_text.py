@@ -6,9 +6,10 @@ makes a hundred bytes of objects out of three bytes of text.
 
 import json
 import os
-import pathlib
 from collections import Counter
 from typing import Any
+
+from ltu_jax import bucket_store
 
 MOST_BYTES = 16 << 20
 """Of a file; the index of the largest models' weights has 1 MB."""
@@ -31,13 +32,13 @@ def parse(text: str | bytes, unique: bool = False) -> Any:
 
 
 def read(path: str | os.PathLike, unique: bool = False) -> Any:
-  """Reads a JSON file.
+  """Reads a JSON file, of this machine or in a bucket.
 
   Raises:
     OSError: It cannot be read.
     ValueError: It is no JSON, or has over 16 MB.
   """
-  with pathlib.Path(path).open("rb") as file:
+  with bucket_store.path(path).open("rb") as file:
     text = file.read(MOST_BYTES + 1)
   if len(text) > MOST_BYTES:
     raise ValueError(f"it has over {MOST_BYTES >> 20} MB")

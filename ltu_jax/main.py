@@ -18,7 +18,10 @@ from ltu_jax import compile_cache, config_flag, version
 
 _CONFIG = config_flag.define()
 _WORKDIR = flags.DEFINE_string(
-  "workdir", None, "Folder of the run; a run that stopped goes on in it."
+  "workdir",
+  None,
+  "Folder of the run, here or gs://BUCKET/FOLDER; a run that stopped goes on"
+  " in it.",
 )
 _ALLOW = flags.DEFINE_list(
   "allow",
@@ -99,7 +102,7 @@ def train_run(
   """
   import jax  # after the flags are read: a typo costs no seconds
 
-  from ltu_jax import processes, stop, train
+  from ltu_jax import bucket_scratch, processes, stop, train
   from ltu_jax.data import patience
 
   try:
@@ -108,9 +111,11 @@ def train_run(
     print(f"{stopped}. Go on with:\n  {_command()}", flush=True)
     return False
   except patience.StalledError as error:
-    patience.leave(_fail(f"{processes.name()}{error}"))
+    words = bucket_scratch.shown(error)
+    patience.leave(_fail(f"{processes.name()}{words}"))
   except train.USER_ERRORS as error:
-    sys.exit(_fail(f"{processes.name()}{error}"))
+    words = bucket_scratch.shown(error)
+    sys.exit(_fail(f"{processes.name()}{words}"))
   except jax.errors.JaxRuntimeError as error:
     if jax.process_count() == 1:
       raise

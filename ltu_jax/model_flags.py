@@ -8,7 +8,7 @@ from ltu_jax import compile_cache
 if TYPE_CHECKING:
   from jax.sharding import Mesh
 
-  from ltu_jax.workdir import Trained
+  from ltu_jax.trained import Trained
 
 # What imports JAX is imported late, so that a mistyped flag is told at once.
 

@@ -17,13 +17,13 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from ltu_jax import bad_batches, tree_names
+from ltu_jax import bad_batches, bucket_store, tree_names
 from ltu_jax import config as config_lib
 from ltu_jax.checkpoint import Checkpoints
 from ltu_jax.stage_run import Experiment, StageRun
 from ltu_jax.train_state import TrainState
 from ltu_jax.train_step import NOTES, Batch, gradients
-from ltu_jax.workdir import lay_over
+from ltu_jax.trained import lay_over
 
 _SHOWN = 10
 """Rows that are printed; the file has all."""
@@ -59,7 +59,7 @@ def run(experiment: Experiment, params: nnx.State) -> None:
   state, iterator = _state_before(stage_run, step)
   batch = stage_run.next_batch(iterator, step - 1)
   measured = _measure(stage_run, state, batch)
-  _tell(experiment, pathlib.Path(path), stage_run, rows, measured)
+  _tell(experiment, bucket_store.path(path), stage_run, rows, measured)
 
 
 def _stage_run(

@@ -10,7 +10,6 @@ starts from, first that applies:
 """
 
 import contextlib
-import pathlib
 import time
 from collections.abc import Collection
 
@@ -23,11 +22,15 @@ from ltu_jax import base, config_check, processes, replay, resume, space
 from ltu_jax import config as config_lib
 from ltu_jax.audio.decode import AudioError
 from ltu_jax.bad_batches import BadBatchError
+from ltu_jax.bucket_store import BucketError
 from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.config_check_data import check_with_data
 from ltu_jax.curriculum import CurriculumError, Stage
+from ltu_jax.data.openaqa import RowError
 from ltu_jax.data.patience import StalledError, WorkerError
 from ltu_jax.data.question_source import PrepareError, RecordError
+from ltu_jax.data.question_texts import TextsError
+from ltu_jax.data.text_lengths import LengthsError
 from ltu_jax.data.tokenizer import Tokenizer, TokenizerError
 from ltu_jax.evaluate import held_out, report
 from ltu_jax.evaluate.in_training import SetsInTraining
@@ -58,9 +61,11 @@ from ltu_jax.workdir_lock import LockError, WorkdirLock
 USER_ERRORS = (
   AudioError,
   BadBatchError,
+  BucketError,
   config_lib.ConfigError,
   CurriculumError,
   CheckpointError,
+  LengthsError,
   LockError,
   MetricsError,
   ShardingError,
@@ -69,7 +74,9 @@ USER_ERRORS = (
   PrepareError,
   processes.ProcessError,
   RecordError,
+  RowError,
   StalledError,
+  TextsError,
   TokenizerError,
   UnreadableError,
   WorkerError,
@@ -86,7 +93,8 @@ def run(
 
   Args:
     config: see default_config.py.
-    workdir: the run's folder; made, or gone on in.
+    workdir: the run's folder, of this machine or in a bucket; made, or gone on
+      in.
     allow: what may differ from the run so far: fields of the config, such as
       `stages.stage2.peak_lr`, and `base`, `data`, `tokenizer`.
 
@@ -98,7 +106,7 @@ def run(
     BadBatchError: too many updates in a row were skipped.
   """
   start, stop, times = time.time(), Stop(), Times()
-  folder = Workdir(pathlib.Path(workdir))
+  folder = Workdir.at(workdir)
   with contextlib.ExitStack() as held:
     held.enter_context(stop.listening())
     experiment, params = _prepare(
@@ -154,11 +162,16 @@ def _prepare(
   )
   if not config.debug.replay:
     processes.in_turn(lambda: folder.record_config(config))
+    held.enter_context(folder.pushing())
     if jax.process_index() == 0:
       times.open(folder.root)
       held.callback(times.close)
-  processes.in_turn(lambda: _link_base(config, folder))
+  if config.base:
+    processes.in_turn(lambda: folder.record_pretrained(config.base))
   tokenizer = processes.in_turn(lambda: folder.record_tokenizer(tokenizer))
+  processes.in_turn(lambda: data.measure(folder, tokenizer))
+  # Now it is known how many rows the questions make.
+  check_with_data(config, stages, data, None)
   cfg = model_config(folder, config, tokenizer)
   _check_space(config, folder, cfg, mesh)
   make_base(folder, config, cfg, mesh)
@@ -201,13 +214,17 @@ def _lock(folder: Workdir, held: contextlib.ExitStack) -> WorkdirLock | None:
   """Keeps other runs out of the folder; the first process does it."""
   if jax.process_index():
     return None
-  return held.enter_context(WorkdirLock(folder.root))
+  lock = held.enter_context(WorkdirLock(folder.home))
+  folder.pull()  # the run that had it may have gone on until now
+  return lock
 
 
 def _check_space(
   config: ml_collections.ConfigDict, folder: Workdir, cfg: LtuConfig, mesh: Mesh
 ) -> None:
-  """Compares what will be written with what is free."""
+  """Compares what will be written with what is free; a bucket has room."""
+  if folder.scratch is not None:
+    return
   params = abstract_params(cfg, mesh)
   sizes = [
     space.num_bytes(abstract_state(split_params(params, s.trainable)[0], mesh))
@@ -215,7 +232,7 @@ def _check_space(
   ]
   kept = keep(config)
   needed = (kept.last + kept.best) * sum(sizes) + max(sizes)
-  drawn = 0 if folder.pretrained.is_symlink() else space.num_bytes(params)
+  drawn = 0 if folder.pretrained is not None else space.num_bytes(params)
   processes.in_turn(
     lambda: space.check(
       folder.root, needed + drawn, "start weights and checkpoints"
@@ -231,12 +248,6 @@ def _adopt_base(config: ml_collections.ConfigDict) -> None:
   print(f"{config.base}: {', '.join(found.parts)}", flush=True)
   for line in config_lib.adopt(config, found.parts):
     print(f"  {line}", flush=True)
-
-
-def _link_base(config: ml_collections.ConfigDict, folder: Workdir) -> None:
-  """Links the pretrained base from the run's folder."""
-  if config.base and not folder.pretrained.is_symlink():
-    folder.pretrained.symlink_to(pathlib.Path(config.base).absolute())
 
 
 def _evaluate(experiment: Experiment, params: nnx.State, stage: Stage) -> None:

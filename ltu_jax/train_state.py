@@ -165,3 +165,28 @@ def abstract_state(trainable: nnx.State, mesh: Mesh) -> TrainState:
       lambda x: struct(x, everywhere), jax.eval_shape(guard.start)
     ),
   }
+
+
+def to_pure(state: Mapping[str, Any]) -> dict[str, Any]:
+  """A train state as plain dicts and tuples, for the checkpoint."""
+  opt = state["opt"]
+  pure = nnx.to_pure_dict
+  return {
+    **state,
+    "trainable": pure(state["trainable"]),
+    "opt": opt._replace(mu=pure(opt.mu), nu=pure(opt.nu)),
+  }
+
+
+def from_pure(
+  pure: Mapping[str, Any], like: Mapping[str, Any]
+) -> dict[str, Any]:
+  """The inverse of `to_pure`; `like` gives the structure."""
+  opt, like_opt = pure["opt"], like["opt"]
+  return {
+    **pure,
+    "trainable": overlay(like["trainable"], pure["trainable"]),
+    "opt": opt._replace(
+      mu=overlay(like_opt.mu, opt.mu), nu=overlay(like_opt.nu, opt.nu)
+    ),
+  }

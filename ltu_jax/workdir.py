@@ -2,16 +2,20 @@
 
 WORKDIR/config.json         the config, as run
 WORKDIR/tokenizer.*         the tokenizer
-WORKDIR/pretrained          link to the base folder of config.base, if any
+WORKDIR/pretrained          link to the base folder of config.base, if any;
+                            in a bucket pretrained.txt, with its address
 WORKDIR/base                start weights that were drawn, saved once
 WORKDIR/checkpoints/stageN  the trainable part of stage N, per step
 WORKDIR/unreadable.jsonl    clips that were skipped, if any
 WORKDIR/metrics.jsonl, times, profile, tensorboard, report.*, curves.png
 
 A model is what was drawn and the pretrained parts, with the trained part of
-each stage laid over them in order.
+each stage laid over them in order (trained.py).
+
+A folder in a bucket has the same (bucket_scratch.py says how it gets there).
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -25,22 +29,23 @@ import ml_collections
 from flax import nnx
 from jax.sharding import Mesh
 
-from ltu_jax import base, base_load, json_text
+from ltu_jax import base, base_load, bucket_store, json_text
 from ltu_jax import config as config_lib
 from ltu_jax.base import BaseInfo, info
-from ltu_jax.checkpoint import CheckpointError, Checkpoints
+from ltu_jax.bucket_scratch import Scratch
+from ltu_jax.checkpoint import CheckpointError
+from ltu_jax.checkpoint_aside import MARK
 from ltu_jax.curriculum import Stage
+from ltu_jax.data.bucket import is_bucket
 from ltu_jax.data.tokenizer import Tokenizer, load_tokenizer
-from ltu_jax.models.ltu import LTU, PART_TYPES, LtuConfig, abstract, part_of
-from ltu_jax.sharding import make_mesh, path_name
+from ltu_jax.models.ltu import PART_TYPES, LtuConfig, part_of
+from ltu_jax.sharding import path_name
 from ltu_jax.train_state import (
   abstract_params,
   init_params,
   overlay,
-  split_params,
   split_parts,
 )
-from ltu_jax.weight_placer import placed
 
 _FREE = (
   "log_every",
@@ -67,10 +72,60 @@ class Workdir:
   """Paths of a run.
 
   Attributes:
-    root: the folder.
+    root: the folder; of a run in a bucket, where its small files are here.
+    scratch: what keeps these the same as those in the bucket.
   """
 
   root: pathlib.Path
+  scratch: Scratch | None = None
+
+  @classmethod
+  def at(cls, folder: str | os.PathLike) -> "Workdir":
+    """The paths of a folder of this machine, or of one in a bucket.
+
+    Raises:
+      BucketError: the bucket cannot be read.
+    """
+    bucket_store.path(folder)  # of another kind?
+    if not is_bucket(folder):
+      return cls(pathlib.Path(folder))
+    scratch = Scratch(folder, is_first=jax.process_index() == 0)
+    return cls(scratch.folder, scratch)
+
+  @property
+  def home(self) -> Any:
+    """The folder itself: a pathlib.Path, or an epath.Path of a bucket."""
+    if self.scratch is None:
+      return self.root
+    return bucket_store.path(self.scratch.store.address)
+
+  def pull(self) -> None:
+    """Sees what other processes have written.
+
+    Raises:
+      BucketError: the bucket cannot be read.
+    """
+    if self.scratch is not None:
+      self.scratch.pull()
+
+  def push(self) -> str:
+    """Lets other processes, and later starts, see what was written.
+
+    Returns:
+      Why they do not see all of it; "" if they do.
+    """
+    return "" if self.scratch is None else self.scratch.push()
+
+  def pushing(self) -> contextlib.AbstractContextManager[None]:
+    """Does so from time to time during a block, and at its end."""
+    if self.scratch is None:
+      return contextlib.nullcontext()
+    return self.scratch.pushing()
+
+  def _push_all(self) -> None:
+    """Raises CheckpointError if something cannot be pushed."""
+    if problem := self.push():
+      raise CheckpointError(problem)
 
   @property
   def config(self) -> pathlib.Path:
@@ -78,27 +133,48 @@ class Workdir:
     return self.root / "config.json"
 
   @property
-  def base(self) -> pathlib.Path:
+  def base(self) -> Any:
     """Base folder (base.py) of the start weights that were drawn."""
-    return self.root / "base"
+    return self.home / "base"
 
   @property
-  def pretrained(self) -> pathlib.Path:
-    """Link to the base folder that the run was given."""
-    return self.root / "pretrained"
+  def pretrained(self) -> Any:
+    """The base folder that the run was given, or a link to it; None if none."""
+    link, name = self.root / "pretrained", self.root / "pretrained.txt"
+    if name.exists():
+      return bucket_store.path(name.read_text(encoding="utf-8").strip())
+    return link if link.is_symlink() or link.exists() else None
 
-  def bases(self) -> dict[pathlib.Path, BaseInfo]:
+  def record_pretrained(self, folder: str) -> None:
+    """Keeps which base folder the run was given, if it does not know one.
+
+    To be called by all `in_turn`.
+    """
+    if self.pretrained is not None:
+      return
+    folder = bucket_store.path(folder)
+    if self.scratch is None and not is_bucket(folder):
+      (self.root / "pretrained").symlink_to(folder)
+      return
+    text = f"{folder}\n"
+    (self.root / "pretrained.txt").write_text(text, encoding="utf-8")
+    if not jax.process_index():
+      self._push_all()
+
+  def bases(self) -> dict[Any, BaseInfo]:
     """The base folders of the run that are there, with what they hold.
 
     Raises:
       CheckpointError: one is damaged, or the pretrained one has gone.
     """
-    folders = (self.pretrained, self.base)
-    return {f: info(f) for f in folders if f.is_symlink() or f.exists()}
+    folders = [f for f in [self.pretrained] if f is not None]
+    if base.is_there(self.base):
+      folders.append(self.base)
+    return {f: info(f) for f in folders}
 
-  def checkpoints(self, stage: Stage) -> pathlib.Path:
+  def checkpoints(self, stage: Stage) -> Any:
     """The folder of a stage's checkpoints."""
-    return self.root / "checkpoints" / f"stage{stage.number}"
+    return self.home / "checkpoints" / f"stage{stage.number}"
 
   def trained_stages(self, config: Mapping[str, Any]) -> list[Stage]:
     """The stages of a config that have a checkpoint, in order.
@@ -106,14 +182,19 @@ class Workdir:
     Raises:
       CheckpointError: none has.
     """
-    has_weights = lambda s: any(
-      p.name.isdigit() for p in self.checkpoints(s).glob("*")
-    )
+
+    def has_weights(stage: Stage) -> bool:
+      folder = self.checkpoints(stage)
+      found = folder.glob("*")
+      if self.scratch is not None:
+        found = (path.parent for path in folder.glob(f"*/{MARK}"))
+      return any(path.name.isdigit() for path in found)
+
     trained = [s for s in config_lib.stages(config) if has_weights(s)]
     if not trained:
       raise CheckpointError(
-        f"{self.root}: no stage has a checkpoint yet. Go on training with: "
-        f"python -m ltu_jax.main --config=... --workdir={self.root}"
+        f"{self.home}: no stage has a checkpoint yet. Go on training with: "
+        f"python -m ltu_jax.main --config=... --workdir={self.home}"
       )
     return trained
 
@@ -128,7 +209,7 @@ class Workdir:
     except ValueError as error:
       raise CheckpointError(str(error)) from error
     if tokenizer is None:
-      raise CheckpointError(f"{self.root}: the run's tokenizer is missing.")
+      raise CheckpointError(f"{self.home}: the run's tokenizer is missing.")
     return tokenizer
 
   def check_config(
@@ -153,7 +234,7 @@ class Workdir:
     if lines := [line for line in lines if not line.startswith(tuple(free))]:
       names = [x.partition(":")[0].removeprefix("config.") for x in lines]
       raise config_lib.ConfigError(
-        f"{self.root} is of a run with another config:\n  "
+        f"{self.home} is of a run with another config:\n  "
         + "\n  ".join(lines)
         + "\nSet these back, or choose another --workdir; or go on all the same"
         f" with --allow={','.join(names)}"
@@ -166,6 +247,7 @@ class Workdir:
       ConfigError: another process wrote it and this one does not see it.
     """
     if jax.process_index():
+      self.pull()
       if not self.config.exists():
         raise config_lib.ConfigError(
           f"{self.config}, which process 0 wrote, is not to be seen by process"
@@ -177,6 +259,7 @@ class Workdir:
     fresh = self.config.with_suffix(".tmp")
     fresh.write_text(json.dumps(json.loads(config.to_json()), indent=2) + "\n")
     fresh.replace(self.config)
+    self._push_all()
 
   def record_tokenizer(self, tokenizer: Tokenizer | None) -> Tokenizer | None:
     """Writes the tokenizer, if there is none. To be called by all `in_turn`.
@@ -187,12 +270,15 @@ class Workdir:
     Returns:
       The run's, the same in all processes; None where nothing is text.
     """
+    if jax.process_index():
+      self.pull()
     if tokenizer is not None and load_tokenizer(self.root) is None:
-      with tempfile.TemporaryDirectory(dir=self.root) as fresh:
+      with tempfile.TemporaryDirectory(".tmp", dir=self.root) as fresh:
         tokenizer.save(fresh)
         # The file that makes it one, tokenizer.*, comes last.
         for path in sorted(pathlib.Path(fresh).iterdir(), reverse=True):
           path.replace(self.root / path.name)
+      self._push_all()
     return load_tokenizer(self.root)
 
   def read_config(self) -> dict[str, Any]:
@@ -204,44 +290,21 @@ class Workdir:
     """
     if not self.config.is_file():
       raise CheckpointError(
-        f"{self.root}: no run was started in this folder (there is no "
+        f"{self.home}: no run was started in this folder (there is no "
         "config.json). Train one with: python -m ltu_jax.main "
-        f"--config=configs/quickstart.py --workdir={self.root}"
+        f"--config=configs/quickstart.py --workdir={self.home}"
       )
     try:
       found = json_text.read(self.config)
     except ValueError as error:
-      raise CheckpointError(f"{self.config} is damaged: {error}") from error
+      raise CheckpointError(
+        f"{self.home / 'config.json'} is damaged: {error}"
+      ) from error
     if not isinstance(found, dict):
       raise CheckpointError(
-        f"{self.config} is damaged: it holds no JSON object"
+        f"{self.home / 'config.json'} is damaged: it holds no JSON object"
       )
     return found
-
-
-def to_pure(state: Mapping[str, Any]) -> dict[str, Any]:
-  """A train state as plain dicts and tuples, for the checkpoint."""
-  opt = state["opt"]
-  pure = nnx.to_pure_dict
-  return {
-    **state,
-    "trainable": pure(state["trainable"]),
-    "opt": opt._replace(mu=pure(opt.mu), nu=pure(opt.nu)),
-  }
-
-
-def from_pure(
-  pure: Mapping[str, Any], like: Mapping[str, Any]
-) -> dict[str, Any]:
-  """The inverse of `to_pure`; `like` gives the structure."""
-  opt, like_opt = pure["opt"], like["opt"]
-  return {
-    **pure,
-    "trainable": overlay(like["trainable"], pure["trainable"]),
-    "opt": opt._replace(
-      mu=overlay(like_opt.mu, opt.mu), nu=overlay(like_opt.nu, opt.nu)
-    ),
-  }
 
 
 def model_config(
@@ -273,7 +336,7 @@ def make_base(
   workdir: Workdir, config: Mapping[str, Any], cfg: LtuConfig, mesh: Mesh
 ) -> None:
   """Draws the start weights that no pretrained base gives, and saves them."""
-  if workdir.base.exists():
+  if base.is_there(workdir.base):
     return
   cfg = cfg.unquantized
   given = {part for found in workdir.bases().values() for part in found.parts}
@@ -306,7 +369,7 @@ def load_base_params(
   }
   if missing:
     raise CheckpointError(
-      f"{workdir.root}: there are no start weights for {sorted(missing)}."
+      f"{workdir.home}: there are no start weights for {sorted(missing)}."
     )
   return params, "+".join(hashes)
 
@@ -317,83 +380,3 @@ def weight_shapes(weights: nnx.State) -> dict[str, Any]:
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
     nnx.to_pure_dict(weights),
   )
-
-
-def lay_over(workdir: Workdir, stage: Stage, params: nnx.State) -> nnx.State:
-  """Parameters with the stage's latest whole trained part in their place.
-
-  Raises:
-    CheckpointError: the stage has no checkpoint that is whole.
-  """
-  return overlay(params, _stage_weights(workdir, stage, params))
-
-
-def _stage_weights(
-  workdir: Workdir, stage: Stage, params: nnx.State
-) -> dict[str, Any]:
-  """A stage's trained part; `params`, arrays or shapes, say where it goes."""
-  trainable, _ = split_params(params, stage.trainable)
-  folder = workdir.checkpoints(stage)
-  with Checkpoints(folder, read_only=True) as saved:
-    found = saved.load_latest(weight_shapes(trainable))
-  if found is None:
-    raise CheckpointError(f"{folder}: no checkpoint in this folder is whole.")
-  return found[1]
-
-
-@dataclasses.dataclass(frozen=True)
-class Trained:
-  """A model put together from a run's folder or a bundle.
-
-  Attributes:
-    model: LTU with all trained parts.
-    tokenizer: its tokenizer.
-    config: the run's config; {} where a bundle does not know it.
-    stage: the last stage that has weights; None if none was trained.
-  """
-
-  model: LTU
-  tokenizer: Tokenizer
-  config: dict[str, Any]
-  stage: Stage | None
-
-
-def load_trained(
-  root: str | os.PathLike,
-  mesh: Mesh | None = None,
-  *,
-  dtype: str = "",
-  base_dtype: str = "",
-) -> Trained:
-  """Puts a run's latest model together.
-
-  Matrices are rounded while they are read, but those that a stage trained only
-  when all that it trained is on the devices.
-
-  Args:
-    root: The run's folder.
-    mesh: Where the model goes; None is this process's first device.
-    dtype: See `bundle.load_model`.
-    base_dtype: See `bundle.load_model`.
-
-  Raises:
-    CheckpointError: not a run's folder, nothing trained yet, or damage.
-    ShardingError: the mesh cannot divide a parameter.
-    ValueError: no such `dtype` or `base_dtype`.
-  """
-  workdir = Workdir(pathlib.Path(root))
-  config = workdir.read_config()
-  trained = workdir.trained_stages(config)
-  tokenizer = workdir.load_tokenizer()
-  cfg = model_config(workdir, config, tokenizer)
-  asked = cfg.for_answering(dtype, base_dtype)
-  mesh = mesh or make_mesh({}, jax.local_devices()[:1])
-  params, _ = load_base_params(workdir, asked, mesh, cast=bool(dtype))
-  as_trained = abstract_params(cfg, mesh)
-  wanted = nnx.to_pure_dict(abstract_params(asked, mesh))
-  for stage in trained:
-    # No name for what is loaded: it would be held until all is placed.
-    part = placed(_stage_weights(workdir, stage, as_trained), wanted)
-    params = overlay(params, part)
-  model = nnx.merge(abstract(asked)[0], params)
-  return Trained(model, tokenizer, config, trained[-1])

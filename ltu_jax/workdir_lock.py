@@ -3,7 +3,8 @@
 Between processes of one machine the kernel's lock on the open file (flock)
 decides; it falls away with the process, however that ends. It may not reach
 other machines that share the disk. For them the content says who holds the
-folder and counts up a beat: where the beat stands still, the run is dead.
+folder and counts up a beat: where the beat stands still, the run is dead. In a
+bucket, which knows no machines and no kernels, that is all there is.
 
 When a run ends, the file stays, empty: were it removed, one process could lock
 the removed file and another a new one.
@@ -12,11 +13,13 @@ the removed file and another a new one.
 import contextlib
 import dataclasses
 import os
-import pathlib
 import threading
 import time
 from typing import Self
 
+from ltu_jax import bucket_store
+from ltu_jax.bucket_lock import LockObject
+from ltu_jax.data.bucket import is_bucket
 from ltu_jax.lock_file import Kernel, LockFile
 from ltu_jax.lock_holder import Holder
 
@@ -49,7 +52,7 @@ class WorkdirLock:
     """Touches nothing yet.
 
     Args:
-      root: The folder; made if absent.
+      root: The folder, of this machine or in a bucket; made if absent.
       beat_seconds: How often a holder shows that it lives.
       watch_beats: For how many of these another machine's holder is watched.
       settle_seconds: How long to wait, after taking over a lock that the kernel
@@ -57,7 +60,8 @@ class WorkdirLock:
       grace_seconds: For how long a content that makes no sense may be one that
         is being written.
     """
-    self.path = pathlib.Path(root) / "lock"
+    self.path = bucket_store.path(root) / "lock"
+    self._open = LockObject if is_bucket(root) else LockFile
     self._beat_seconds = beat_seconds
     self._watch_seconds = beat_seconds * watch_beats
     self._settle_seconds, self._grace_seconds = settle_seconds, grace_seconds
@@ -75,7 +79,7 @@ class WorkdirLock:
     self._stop.clear()
     with contextlib.ExitStack() as undo:
       try:
-        self._file = LockFile(self.path)
+        self._file = self._open(self.path)
         undo.callback(self._file.close)
         self._take()
       except OSError as error:

@@ -38,6 +38,19 @@ def pytest_configure(config):
     config.add_cleanup(lambda: shutil.rmtree(_COMPILED, ignore_errors=True))
 
 
+_LONGEST = (
+  *("test_aot_tpu.py", "test_train_processes.py", "test_quickstart.py"),
+  *("test_openaqa_prepare.py", "test_smollm2.py", "test_train.py"),
+  *("test_page_commands.py", "test_speed.py", "test_chaos.py"),
+)
+
+
+def pytest_collection_modifyitems(items):
+  """The longest files first: by name some come last, and then run alone."""
+  ranks = {name: rank for rank, name in enumerate(_LONGEST)}
+  items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
   """Programs that no later file runs: in the end they took 5 GB a worker.
@@ -66,6 +79,25 @@ def drop_orbax_rest():
   """Orbax leaves coroutines of other arrays behind when one is unreadable."""
   yield
   gc.collect()
+
+
+@pytest.fixture(scope="session")
+def one_bucket():
+  """A running bucket; one for a process, whose readers remember where it is."""
+  from bucket_server import Bucket
+
+  server = Bucket()
+  yield server
+  server.close()
+
+
+@pytest.fixture(scope="module")
+def bucket(one_bucket):
+  """The running bucket, in the environment of this process."""
+  with pytest.MonkeyPatch.context() as patch:
+    for name, value in one_bucket.environment.items():
+      patch.setenv(name, value)
+    yield one_bucket
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from ltu_jax.config import ConfigError
 from ltu_jax.convert.__main__ import main as convert
 from ltu_jax.convert.from_run import open_base, open_run
 from ltu_jax.data.bpe_tokenizer import JsonTokenizer
-from ltu_jax.workdir import load_trained
+from ltu_jax.trained import load_trained
 from tiny_run import tiny
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,7 @@ from ltu_jax.data import prepare
 from ltu_jax.data.question_index import QuestionIndex
 from ltu_jax.data.question_source import QuestionSource
 from ltu_jax.evaluate import result
-from ltu_jax.workdir import load_trained
+from ltu_jax.trained import load_trained
 from tiny_run import tiny
 
 

@@ -10,7 +10,9 @@ import pytest
 
 import made_up_sounds
 import process_run
+from bucket_server import BUCKET
 from ltu_jax import base
+from ltu_jax.convert import __main__ as convert
 
 # One stage, so that it stays short: what is drawn, the tokenizer, checkpoints
 # and the loop are in it. Dropout is on: it shows if rows change their places.
@@ -257,3 +259,24 @@ def test_a_save_that_fails_in_one_process_is_made_again(
   assert sorted(p.name for p in workdir.glob("checkpoints/stage2/*")) == [
     *("19", "20")
   ]
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_bucket_and_no_disk(
+  sounds, alone, bucket, tmp_path
+):
+  """Each process has its own temporary folder; what is exported is the same."""
+  address = f"gs://{BUCKET}/runs/two"
+  train(sounds, address, 2, 2)
+  here = tmp_path / "here"
+  bucket.download("runs/two", here)
+  assert_same_losses(process_run.lines(here), process_run.lines(alone))
+  hashes = {base.info(w / "base").content_hash for w in (here, alone)}
+  assert len(hashes) == 1
+  parts = {path.name for path in here.rglob("ocdbt.process_*")}
+  assert parts >= {"ocdbt.process_0", "ocdbt.process_1"}  # both wrote
+  for workdir, out in ((address, "a"), (here, "b")):
+    flags = [f"--workdir={workdir}", f"--out={tmp_path / out}"]
+    assert convert.main(["export", "--format=bundle", *flags]) == 0
+  for file in (tmp_path / "b").glob("*.*"):
+    assert (tmp_path / "a" / file.name).read_bytes() == file.read_bytes()

@@ -32,6 +32,12 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer, "batch", None, "Default: config.data.batch_size."
   )
   define(flags.DEFINE_integer, "stage", None, "Default: the config's last one.")
+  define(
+    flags.DEFINE_float,
+    "row_questions",
+    None,
+    "Mean number of questions of a row, where the config packs several.",
+  )
   define(flags.DEFINE_integer, "decode", None, "Also decode so many rows.")
   define(flags.DEFINE_bool, "json", False, "Print JSON.")
   define(

@@ -50,6 +50,7 @@ def print_report(values: flags.FlagValues) -> None:
     values.mesh,
     values.batch,
     values.stage,
+    values.row_questions,
   )
   if values.suggest:
     plan, result = suggest.search(

@@ -13,7 +13,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ltu_jax import decoding, optim
-from ltu_jax.aot import hlo
+from ltu_jax.aot import hlo, work
 from ltu_jax.aot.topologies import GIB, Topology, devices
 from ltu_jax.audio.augment import Augment
 from ltu_jax.audio.fbank import CLIP_SAMPLES
@@ -43,7 +43,7 @@ class Plan:
     model: sizes, remat and number types.
     topology: where.
     mesh: chips along data, fsdp and tensor; one of them may be -1.
-    batch: questions of a step.
+    batch: rows of a step.
     micro_batches: parts of the batch.
     text_tokens: T.
     trainable: regexes of the trained parameters.
@@ -51,6 +51,7 @@ class Plan:
     max_grad_norm: see train_step.
     augment: see train_step.
     loss_chunk: see train_step.
+    row_questions: mean number of questions of a row.
   """
 
   model: LtuConfig
@@ -64,6 +65,7 @@ class Plan:
   max_grad_norm: float = 1.0
   augment: Augment | None = None
   loss_chunk: int = 0
+  row_questions: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Result:
     missing_bytes: by how much it does not fit; 0 where it does.
     seconds: lowering and compilation.
     collectives: see hlo.
+    parts: what it computes; see work.
   """
 
   argument_bytes: float
@@ -89,6 +92,7 @@ class Result:
   missing_bytes: float = 0
   seconds: float = 0
   collectives: tuple[hlo.Collective, ...] = ()
+  parts: tuple[work.Work, ...] = ()
 
   @property
   def fits(self) -> bool:
@@ -268,13 +272,15 @@ def _compile(
     )
   seconds = time.time() - start
   memory = compiled.memory_analysis()
+  text = compiled.as_text()
   result = Result(
     memory.argument_size_in_bytes,
     temporary_bytes=memory.temp_size_in_bytes,
     output_bytes=memory.output_size_in_bytes - memory.alias_size_in_bytes,
     code_bytes=memory.generated_code_size_in_bytes,
     seconds=seconds,
-    collectives=tuple(hlo.collectives(compiled.as_text())),
+    collectives=tuple(hlo.collectives(text)),
+    parts=tuple(work.work(text)),
   )
   # libtpu 0.0.42.1 let a step through whose parts are 0.7 GiB too large.
   missing = max(0.0, result.total_bytes - usable_bytes)

@@ -25,11 +25,13 @@ class Flops:
     forward: the loss.
     backward: the gradients of what is trained, without recomputation.
     recomputed: what remat computes again.
+    moving: products with constants that only move numbers, in all passes.
   """
 
   forward: int
   backward: int
   recomputed: int
+  moving: int = 0
 
   @property
   def model(self) -> int:
@@ -39,7 +41,7 @@ class Flops:
   @property
   def executed(self) -> int:
     """What a chip computes."""
-    return self.model + self.recomputed
+    return self.model + self.recomputed + self.moving
 
 
 def filter_banks(num_frames: int) -> int:
@@ -57,6 +59,7 @@ def train_question(
   text_tokens: int,
   trains_encoder: bool = True,
   pcm: bool = True,
+  loss_chunk: int = 0,
 ) -> Flops:
   """FLOPs of one row of the batch with one clip, for the published stages.
 
@@ -65,9 +68,10 @@ def train_question(
     text_tokens: T.
     trains_encoder: stages 2 to 4; False for stage 1, which trains the bridge.
     pcm: whether filter banks are made in the step.
+    loss_chunk: see train_step.
   """
   trained = ("encoder", "projector", "lora") if trains_encoder else _STAGE_1
-  return train_row(cfg, text_tokens, trained, pcm=pcm)
+  return train_row(cfg, text_tokens, trained, pcm=pcm, loss_chunk=loss_chunk)
 
 
 def train_row(
@@ -77,6 +81,7 @@ def train_row(
   *,
   audio: bool = True,
   pcm: bool = True,
+  loss_chunk: int = 0,
 ) -> Flops:
   r"""FLOPs of one row of the batch, however many questions it has.
 
@@ -96,8 +101,13 @@ def train_row(
 
   Recomputed with remat "full": the layers once more, without the last product
   of a layer whose result the gradient does not need: `down_proj` (2 S F D) and
-  the encoder's `fc2` (2 Q 4 E^2). "dots" keeps products without a batch axis
-  only, as "none" keeps all; neither counts as recomputation here.
+  the encoder's `fc2` (2 Q 4 E^2). "dots" keeps products without a batch axis,
+  and computes attention again, which does not count here; "none" keeps all. A
+  loss in chunks makes the logits once more, those of the padding of the last
+  chunk too, which is left out.
+
+  Rotation moves halves of heads by a product, in each pass that has them:
+  L * 2 S (N + K) H^2.
 
   Args:
     cfg: the model.
@@ -105,10 +115,11 @@ def train_row(
     trained: which of the model's parts (models.ltu.PART_TYPES) are trained.
     audio: whether the row hears a clip; else it is text alone, A = 0.
     pcm: whether filter banks are made in the step.
+    loss_chunk: see train_step.
   """
-  decoder, decoder_back, recomputed = _decoder(cfg, text_tokens, trained, audio)
+  decoder = _decoder(cfg, text_tokens, trained, audio, loss_chunk)
   if not audio:
-    return Flops(decoder, decoder_back, recomputed)
+    return decoder
   enc, dim = cfg.encoder, cfg.llama.dim
   patches = enc.grid[0] * enc.grid[1]
   tokens = patches + enc.prefix_tokens
@@ -118,20 +129,25 @@ def train_row(
   bridge = 2 * cfg.num_audio_tokens * enc.dim * dim
   fbank = filter_banks(enc.num_frames) if pcm else 0
 
-  forward = decoder + patch + block * enc.depth + bridge + fbank
-  backward = decoder_back + bridge * ("projector" in trained)
+  recomputed = decoder.recomputed
+  forward = decoder.forward + patch + block * enc.depth + bridge + fbank
+  backward = decoder.backward + bridge * ("projector" in trained)
   if "encoder" in trained:
     backward += patch + 2 * block * enc.depth + bridge
     if enc.remat == "full":
       last = 2 * tokens * enc.mlp_ratio * enc.dim**2
       recomputed += (block - last) * enc.depth
-  return Flops(forward, backward, recomputed)
+  return Flops(forward, backward, recomputed, decoder.moving)
 
 
 def _decoder(
-  cfg: LtuConfig, text_tokens: int, trained: Collection[str], audio: bool
-) -> tuple[int, int, int]:
-  """The decoder's part of `train_row`: forward, backward, recomputed."""
+  cfg: LtuConfig,
+  text_tokens: int,
+  trained: Collection[str],
+  audio: bool,
+  loss_chunk: int,
+) -> Flops:
+  """The decoder's part of `train_row`."""
   llama, lora, dim = cfg.llama, cfg.lora, cfg.llama.dim
   seq = text_tokens + (cfg.num_audio_tokens if audio else 0)
   heads, keys = llama.heads * llama.head_dim, llama.kv_heads * llama.head_dim
@@ -152,8 +168,12 @@ def _decoder(
   logits = 2 * (text_tokens - 1) * dim * llama.vocab
   backward = (dense + logits) * (1 + ("llama" in trained)) + 2 * attention
   backward += adapter * (1 + ("lora" in trained))
-  recomputed = 0
+  recomputed = logits if 0 < loss_chunk < text_tokens - 1 else 0
+  moving = 4 * seq * (heads + keys) * llama.head_dim * llama.layers
+  if llama.remat != "none":
+    moving += moving // 2
   if llama.remat == "full":
     last = 2 * seq * llama.mlp_dim * dim * llama.layers
-    recomputed = dense + attention + adapter - last
-  return dense + attention + adapter + logits, backward, recomputed
+    recomputed += dense + attention + adapter - last
+  forward = dense + attention + adapter + logits
+  return Flops(forward, backward, recomputed, moving)

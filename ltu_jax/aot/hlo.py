@@ -9,7 +9,8 @@ and is said to be unknown.
 import dataclasses
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 KINDS = (
   "all-gather",
@@ -80,27 +81,49 @@ def collectives(text: str) -> list[Collective]:
   A TPU's compiler spreads one collective over several fusions to overlap it
   with arithmetic; its channel is the same in all of them, and counts once.
   """
-  bodies, entry = _computations(text)
   found: dict[object, Collective] = {}
-
-  def walk(name: str, count: int, known: bool) -> None:
-    for line in bodies.get(name, ()):
-      times = _loop_turns(line, bodies) if " while(" in line else 1
-      for called in _called(line):
-        if " while(" in line:
-          walk(called, count * (times or 1), known and times is not None)
-        else:
-          walk(called, count, known)
-      match = _OP.search(line)
-      if match and match[2] in KINDS:
-        item = _collective(match, line, count, known)
-        channel = re.search(r"channel_id=(\d+)", line)
-        key = channel[1] if channel else (name, line)
-        if key not in found or found[key].count > count:
-          found[key] = item
-
-  walk(entry, 1, True)
+  for item in instructions(text):
+    match = _OP.search(item.line)
+    if match and match[2] in KINDS:
+      channel = re.search(r"channel_id=(\d+)", item.line)
+      key = channel[1] if channel else (item.where, item.line)
+      if key not in found or found[key].count > item.count:
+        found[key] = _collective(match, item.line, item.count, item.known)
   return list(found.values())
+
+
+class Instruction(NamedTuple):
+  """One instruction of a program.
+
+  Attributes:
+    where: name of its computation.
+    line: its text.
+    count: how often it runs.
+    known: False where it is in a loop of an unknown number of turns.
+    fused: whether it is a part of a fusion.
+  """
+
+  where: str
+  line: str
+  count: int
+  known: bool
+  fused: bool
+
+
+def instructions(text: str) -> Iterator[Instruction]:
+  """All that a compiled module runs."""
+  bodies, entry = computations(text)
+
+  def walk(name, count, known, fused):
+    for line in bodies.get(name, ()):
+      yield Instruction(name, line, count, known, fused)
+      times = _loop_turns(line, bodies) if " while(" in line else 1
+      inside = fused or " fusion(" in line
+      for called in _called(line):
+        turns = count * (times or 1)
+        yield from walk(called, turns, known and times is not None, inside)
+
+  yield from walk(entry, 1, True, False)
 
 
 def _loop_turns(line: str, bodies: dict[str, list[str]]) -> int | None:
@@ -114,7 +137,7 @@ def _loop_turns(line: str, bodies: dict[str, list[str]]) -> int | None:
   return _turns(part("condition"), part("body"))
 
 
-def _computations(text: str) -> tuple[dict[str, list[str]], str]:
+def computations(text: str) -> tuple[dict[str, list[str]], str]:
   """Name -> lines of every computation, and the entry's name."""
   bodies: dict[str, list[str]] = {}
   entry, lines = "", []

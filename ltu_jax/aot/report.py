@@ -13,6 +13,12 @@ def _gib(size: float) -> str:
   return f"{size / GIB:.2f}"
 
 
+def remat(plan: Plan) -> str:
+  """Policy of the decoder, and of the encoder where it is another."""
+  decoder, encoder = plan.model.llama.remat, plan.model.encoder.remat
+  return decoder + (f" (encoder {encoder})" if encoder != decoder else "")
+
+
 def by_kind(result: Result) -> dict[str, dict[str, Any]]:
   """Kind -> runs, bytes that a chip sends, largest result, all known."""
   groups = defaultdict(list)
@@ -40,6 +46,7 @@ def as_json(plan: Plan, result: Result) -> dict[str, Any]:
     "micro_batches": plan.micro_batches,
     "text_tokens": plan.text_tokens,
     "remat": plan.model.llama.remat,
+    "encoder_remat": plan.model.encoder.remat,
     "fits": result.fits,
     "argument_bytes": result.argument_bytes,
     "temporary_bytes": result.temporary_bytes,
@@ -51,7 +58,13 @@ def as_json(plan: Plan, result: Result) -> dict[str, Any]:
     "missing_bytes": result.missing_bytes,
     "compile_seconds": result.seconds,
     "collectives": by_kind(result),
-    "flops_a_question": dataclasses.asdict(roofline.question(plan)),
+    "questions_a_row": plan.row_questions,
+    "flops_a_row": dataclasses.asdict(roofline.row(plan)),
+    "flops_a_question": {
+      name: value / plan.row_questions
+      for name, value in dataclasses.asdict(roofline.row(plan)).items()
+    },
+    "parts": [dataclasses.asdict(part) for part in result.parts],
   }
   if result.fits:
     bounds = roofline.bounds(plan, result)
@@ -69,13 +82,13 @@ def as_json(plan: Plan, result: Result) -> dict[str, Any]:
 def text(plan: Plan, result: Result) -> str:
   """The report of a training step."""
   data = as_json(plan, result)
-  flops = roofline.question(plan)
+  flops, each = roofline.row(plan), 1e12 * plan.row_questions
   mesh = ", ".join(f"{k} {v}" for k, v in plan.mesh.items())
   lines = [
     f"training step on {plan.topology} ({plan.topology.num_chips} chips), mesh "
     f"{mesh}",
     f"  batch {plan.batch} in {plan.micro_batches} micro-batches, "
-    f"{plan.text_tokens} text tokens, remat {plan.model.llama.remat}, compiled "
+    f"{plan.text_tokens} text tokens, remat {remat(plan)}, compiled "
     f"in {result.seconds:.0f} s",
     memory_line(result),
   ]
@@ -93,9 +106,10 @@ def text(plan: Plan, result: Result) -> str:
       f"result {_gib(item['largest_result_bytes'])} GiB{unsure}"
     )
   bounds = roofline.bounds(plan, result)
+  lines += parts_lines(plan, result)
   lines += [
-    f"  a question: {flops.model / 1e12:.2f} model TFLOPs, "
-    f"{flops.executed / 1e12:.2f} with what remat repeats",
+    f"  a question: {flops.model / each:.2f} model TFLOPs, "
+    f"{flops.executed / each:.2f} with what remat repeats",
     f"  a step takes at least: compute {bounds.compute:.3f} s, memory "
     f"{bounds.memory:.3f} s, interconnect {bounds.interconnect:.3f} s; "
     f"{bounds.limit} decides",
@@ -106,6 +120,33 @@ def text(plan: Plan, result: Result) -> str:
     hours = ", ".join(f"stage {n} {h:.1f} h" for n, h in stages.items())
     lines.append(f"  at {share:.0%} of that: {rate:.0f} questions/s; {hours}")
   return "\n".join(lines)
+
+
+def parts_lines(plan: Plan, result: Result) -> list[str]:
+  """What the compiled program computes, beside the formula."""
+  products = sum(part.flops for part in result.parts)
+  cycles = sum(part.cycles for part in result.parts)
+  if not products:
+    return []
+  share = products * plan.topology.num_devices / plan.batch
+  formula = roofline.row(plan).executed
+  each = share / plan.row_questions
+  lines = [
+    f"  products of the program: {each / 1e12:.2f} TFLOPs a question, "
+    f"{share / formula:.2%} of the formula"
+  ]
+  if cycles:
+    lines.append(
+      f"  {cycles / 1e6:.0f} M cycles by the compiler's estimate, without"
+      " waiting; of these, and of the products:"
+    )
+  for part in sorted(result.parts, key=lambda part: -part.cycles):
+    if part.cycles > 0.005 * cycles:
+      lines.append(
+        f"    {part.kind}, {part.scope}: {part.cycles / cycles:.0%}, "
+        f"{part.flops / products:.0%}"
+      )
+  return lines
 
 
 def memory_line(result: Result) -> str:

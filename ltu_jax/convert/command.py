@@ -5,6 +5,7 @@ import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
+from ltu_jax.bucket_store import BucketError
 from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.config import ConfigError
 from ltu_jax.convert import from_run, importing
@@ -17,7 +18,8 @@ from ltu_jax.data.tokenizer import (
 )
 
 ERRORS = (
-  *(ConversionError, CheckpointError, ConfigError, TokenizerError, OSError),
+  *(BucketError, ConversionError, CheckpointError, ConfigError),
+  *(TokenizerError, OSError),
 )
 """What the user can mend; the message tells it in full."""
 

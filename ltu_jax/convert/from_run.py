@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import math
 import os
-import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from ltu_jax import base, losses
+from ltu_jax import base, bucket_scratch, losses
 from ltu_jax.base_reader import BaseReader
 from ltu_jax.checkpoint import CheckpointError, Checkpoints
 from ltu_jax.convert.files import open_safetensors
@@ -63,7 +62,8 @@ def base_source(path: str | os.PathLike) -> Source:
   """
   found = base.info(path)
   tensors = canonical(LtuConfig(**found.parts), found.parts, base_arrays(path))
-  return Source(tensors, found.parts, read_carried(path), load_tokenizer(path))
+  tokenizer = load_tokenizer(bucket_scratch.fetched(path))
+  return Source(tensors, found.parts, read_carried(path), tokenizer)
 
 
 def run_source(root: str | os.PathLike, encoder_alone: bool = False) -> Source:
@@ -124,13 +124,13 @@ def open_run(root: str | os.PathLike, stage: int | None = None) -> Opened:
   """Opens a run's model after a stage.
 
   Args:
-    root: The run's folder.
+    root: The run's folder, of this machine or in a bucket.
     stage: Number of the last stage to lay over; None takes all trained ones.
 
   Raises:
     CheckpointError: Not a run's folder, nothing trained yet, or damage.
   """
-  workdir = Workdir(pathlib.Path(root))
+  workdir = Workdir.at(root)
   config = workdir.read_config()
   tokenizer = workdir.load_tokenizer()
   cfg = model_config(workdir, config, tokenizer).unquantized
@@ -222,7 +222,7 @@ def base_arrays(path: str | os.PathLike) -> dict[str, Tensor]:
 
 def read_carried(path: str | os.PathLike) -> dict[str, Tensor]:
   """The tensors beside a base's weights that only an export needs."""
-  file = pathlib.Path(path) / CARRIED
+  file = bucket_scratch.fetched(path) / CARRIED
   return open_safetensors(file) if file.exists() else {}
 
 

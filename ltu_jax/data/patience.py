@@ -15,6 +15,8 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, Protocol, Self, TypeVar
 
+from ltu_jax.bucket_scratch import shown
+
 T = TypeVar("T", covariant=True)
 
 _LOOK_SECONDS = 1.0
@@ -172,9 +174,9 @@ class Patient(Iterator[T]):
           faulthandler.dump_traceback(file=sys.__stderr__, all_threads=True)
         return (
           "the stacks of all threads are on the standard error, as"
-          f" {path} cannot be written ({error.strerror})"
+          f" {shown(path)} cannot be written ({error.strerror})"
         )
-      return f"the stacks of all threads are in {path}"
+      return f"the stacks of all threads are in {shown(path)}"
 
   def _say(self, what: str) -> None:
     """Prints a line to the standard error."""

@@ -16,6 +16,7 @@ import jax
 from ltu_jax import compile_cache, default_config, model_flags, processes
 from ltu_jax.bundle import LOAD_ERRORS
 from ltu_jax.data import prepare
+from ltu_jax.data.bucket import is_bucket
 from ltu_jax.data.question_source import QuestionSource, RecordError
 from ltu_jax.endpoint.errors import EndpointError
 from ltu_jax.evaluate import identity, table
@@ -27,7 +28,7 @@ from ltu_jax.evaluate.result import Result
 from ltu_jax.evaluate.sets import catalog, mini
 from ltu_jax.evaluate.sets.spec import Found, Spec
 from ltu_jax.evaluate.settings import Settings
-from ltu_jax.workdir import Trained
+from ltu_jax.trained import Trained
 
 ERRORS = (
   *LOAD_ERRORS,
@@ -148,7 +149,7 @@ def _load(args: argparse.Namespace) -> Evaluated:
   folder = pathlib.Path(args.workdir or args.bundle)
   about = {
     "name": args.name or folder.resolve().name,
-    "source": str(folder),
+    "source": args.workdir or args.bundle,
     "stage": trained.stage.number if trained.stage else None,
     "weights": identity.of_model(trained.model),
     "dtype": args.dtype,
@@ -166,6 +167,11 @@ def _config(trained: Trained) -> Mapping[str, Any]:
 
 def _out(args: argparse.Namespace) -> pathlib.Path:
   """Where results go; empty if all is to be asked anew."""
+  if not args.out and args.workdir and is_bucket(args.workdir):
+    raise EvaluateError(
+      f"--workdir={args.workdir} is in a bucket, and results are written to a"
+      " disk: name a folder by --out"
+    )
   model = pathlib.Path(args.workdir or args.bundle)
   out = pathlib.Path(args.out or model / "evaluation")
   if args.again:  # every process, as each may have a disk of its own

@@ -14,6 +14,7 @@ from typing import Any
 from jax.sharding import Mesh
 
 from ltu_jax import processes
+from ltu_jax.bucket_scratch import shown
 from ltu_jax.config import ConfigError
 from ltu_jax.curriculum import Stage
 from ltu_jax.data.question_source import QuestionSource
@@ -100,7 +101,7 @@ class SetsInTraining:
     processes.barrier(f"evaluation {name}")
     about = {
       "name": name,
-      "source": str(self._root),
+      "source": shown(self._root),
       "stage": stage.number,
       "step": step,
       "weights": name,

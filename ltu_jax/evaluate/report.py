@@ -17,6 +17,7 @@ import jax
 
 from ltu_jax import __version__, losses
 from ltu_jax import config as config_lib
+from ltu_jax.bucket_scratch import shown
 from ltu_jax.data.question_source import PrepareError, QuestionSource
 from ltu_jax.data.tokenizer import Tokenizer
 from ltu_jax.evaluate import curves, held_out, markdown, samples
@@ -121,7 +122,7 @@ def write(
   (root / "report.json").write_text(
     json.dumps(numbers, indent=2, allow_nan=False) + "\n", encoding="utf-8"
   )
-  print(f"the report is in {root}: {', '.join(files)}", flush=True)
+  print(f"the report is in {shown(root)}: {', '.join(files)}", flush=True)
 
 
 def render(

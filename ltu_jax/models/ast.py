@@ -12,7 +12,7 @@ from einops import rearrange
 from flax import nnx
 
 from ltu_jax.models import sizes
-from ltu_jax.models.remat import remat
+from ltu_jax.models.remat import keep, remat
 from ltu_jax.models.stack import stack
 from ltu_jax.sharding import constrain
 
@@ -90,7 +90,7 @@ class _Linear(nnx.Module):
 
   def __call__(self, x: jax.Array) -> jax.Array:
     y = jnp.tensordot(x, self.w[...].astype(x.dtype), axes=self.num_in)
-    return y + self.b[...].astype(x.dtype)
+    return keep(y + self.b[...].astype(x.dtype))
 
 
 def _layer_norm(cfg: EncoderConfig, rngs: nnx.Rngs) -> nnx.LayerNorm:
@@ -132,7 +132,9 @@ class EncoderBlock(nnx.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     """[B, X + P, E] -> [B, X + P, E]."""
     q, k, v = jnp.moveaxis(self.qkv(self.norm1(x)), 2, 0)
-    x = x + self.proj(jax.nn.dot_product_attention(q, k, v))
+    with jax.named_scope("attention"):
+      att = jax.nn.dot_product_attention(q, k, v)
+    x = x + self.proj(att)
     h = jax.nn.gelu(self.fc1(self.norm2(x)), approximate=False)
     return x + self.fc2(h)
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ltu_jax.models import quantized, sizes
+from ltu_jax.models.remat import keep
 
 PROJECTIONS = (
   *("q_proj", "k_proj", "v_proj", "o_proj"),
@@ -50,6 +51,27 @@ def _uniform_fan_in(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
   """PEFT's start of A: kaiming_uniform(a=sqrt(5)) = U(+-1/sqrt(fan_in))."""
   bound = shape[0] ** -0.5
   return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
+
+
+def keep_mask(
+  key: jax.Array, keep: float, shape: tuple[int, ...]
+) -> tuple[jax.Array, float]:
+  """Draws what dropout keeps, two numbers from each random word of 32 bits.
+
+  To make random words is most of dropout's cost (benchmarks/README.md).
+
+  Args:
+    key: decides the draw.
+    keep: probability of True.
+    shape: of the mask.
+
+  Returns:
+    bool mask, and the probability of True in it, `keep` to 16 bits.
+  """
+  words = jax.random.bits(key, (*shape[:-1], -(-shape[-1] // 2)))
+  halves = jnp.concatenate([words & 0xFFFF, words >> 16], axis=-1)
+  limit = max(1, round(keep * 2**16))
+  return halves[..., : shape[-1]] < limit, limit / 2**16
 
 
 class LoRAEinsum(nnx.Module):
@@ -111,11 +133,11 @@ class LoRAEinsum(nnx.Module):
     else:
       y = jnp.tensordot(x, self.w[...].astype(x.dtype), axes=1)
     if not self.lora:
-      return y
+      return keep(y)
+    scale = self.lora.alpha / self.lora.rank
     if key is not None and self.lora.dropout:
-      keep = 1.0 - self.lora.dropout
-      mask = jax.random.bernoulli(key, keep, x.shape)
-      x = jnp.where(mask, x / keep, 0)
+      mask, kept = keep_mask(key, 1.0 - self.lora.dropout, x.shape)
+      x, scale = x * mask.astype(x.dtype), scale / kept
     low = jnp.tensordot(x, self.lora_a[...].astype(x.dtype), axes=1)
     up = jnp.tensordot(low, self.lora_b[...].astype(x.dtype), axes=1)
-    return y + (self.lora.alpha / self.lora.rank) * up
+    return keep(y + scale * up)

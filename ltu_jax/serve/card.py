@@ -24,7 +24,7 @@ def model_card(
   """Returns Markdown: a bundle's card, or the facts of a run.
 
   Args:
-    workdir: Folder of a run.
+    workdir: Folder of a run, of this machine or in a bucket.
     bundle: Folder of a bundle; one of the two.
 
   Raises:
@@ -33,7 +33,7 @@ def model_card(
   if bundle is not None:
     file = pathlib.Path(bundle, "README.md")
     return file.read_text("utf-8") if file.is_file() else _NO_CARD
-  run = Workdir(pathlib.Path(workdir))
+  run = Workdir.at(workdir)
   config = run.read_config()
   stages = [f"{s.number} {s.name}" for s in run.trained_stages(config)]
   name = pathlib.Path(os.path.abspath(workdir)).name

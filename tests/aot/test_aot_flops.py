@@ -17,7 +17,7 @@ from ltu_jax.train_step import gradients
 
 ENCODER = ("^encoder/", "^projector/", "/lora_[ab]$")
 PROJECTION = ("^projector/",)
-TEXT, ROWS = 24, 2
+TEXT, ROWS = 25, 2
 
 
 def small(remat: str = "none") -> LtuConfig:
@@ -59,7 +59,7 @@ def products(jaxpr) -> int:
   return total
 
 
-def step(cfg: LtuConfig, trainable, audio=True):
+def step(cfg: LtuConfig, trainable, audio=True, chunk=0):
   """Gradients as a function, and shapes to trace it with."""
   graphdef, params = abstract(cfg)
   parts = split_params(params, trainable)
@@ -74,16 +74,19 @@ def step(cfg: LtuConfig, trainable, audio=True):
   }
   if not audio:
     del batch["pcm"]
-  return functools.partial(gradients, graphdef, key=None), (*parts, batch)
+  call = functools.partial(gradients, graphdef, key=None, loss_chunk=chunk)
+  return call, (*parts, batch)
 
 
-@pytest.mark.parametrize("trainable", [ENCODER, PROJECTION])
+@pytest.mark.parametrize(
+  "trainable, chunk", [(ENCODER, 0), (PROJECTION, 0), (ENCODER, 8)]
+)
 @pytest.mark.parametrize("remat", ["none", "full"])
-def test_formula_is_the_sum_over_the_traced_products(trainable, remat):
+def test_formula_is_the_sum_over_the_traced_products(trainable, chunk, remat):
   cfg = small(remat)
-  call, shapes = step(cfg, trainable)
+  call, shapes = step(cfg, trainable, chunk=chunk)
   traced = jax.make_jaxpr(call)(*shapes)
-  want = flops.train_question(cfg, TEXT, trainable is ENCODER)
+  want = flops.train_question(cfg, TEXT, trainable is ENCODER, loss_chunk=chunk)
   assert products(traced.jaxpr) == ROWS * want.executed
 
 

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 from aot_plan import V5E_8, plan
 
-from ltu_jax.aot import suggest, topologies
+from ltu_jax.aot import roofline, suggest, topologies
 from ltu_jax.aot.compile import PlanError, Result
 from ltu_jax.aot.hlo import Collective
 from ltu_jax.aot.topologies import GIB
@@ -22,11 +22,21 @@ def test_suggest_tells_what_it_tried_and_takes_the_fastest_that_fits():
       1e9, collectives=(Collective("all-gather", size, 8, 1, True),)
     )
 
-  found, _ = suggest.search(plan(), lines.append, 30, compile_plan)
+  found, _ = suggest.search(plan(), lines.append, 60, compile_plan)
   assert found.model.llama.remat == "full"
   assert (found.micro_batches, found.mesh["tensor"]) == (2, 1)
   assert any("too large by 2.00 GiB" in line for line in lines)
   assert any("fits" in line for line in lines)
+
+
+@pytest.mark.parametrize("trains, remats", [(True, 3), (False, 2)])
+def test_less_is_recomputed_first_and_the_encoder_apart(trains, remats):
+  """Of a frozen encoder nothing is kept, so that its policy is no choice."""
+  patterns = plan().trainable if trains else ("^projector/",)
+  made = list(suggest.candidates(plan(trainable=patterns)))
+  work = [roofline.row(option).executed for option in made]
+  assert work == sorted(work)
+  assert len(set(work)) == remats
 
 
 @pytest.mark.usefixtures("cpu_devices")

@@ -82,7 +82,8 @@ def test_suggest_compiles_until_no_other_can_be_faster(topology, batch, meshes):
   want = [f"mesh data 1, {mesh}" for mesh in meshes]
   assert [line.split(";")[0] for line in tried] == want
   rates = [float(line.split("fits, ")[1].split()[0]) for line in tried]
-  assert found["fits"] and found["remat"] == "dots"
+  assert found["fits"]
+  assert found["remat"] == found["encoder_remat"] == "dots"
   rate = found["at_100%"]["questions_a_second"]
   assert rate == pytest.approx(max(rates), abs=1)
 

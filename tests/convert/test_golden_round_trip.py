@@ -21,7 +21,8 @@ from ltu_jax.convert.names import PREFIX, is_carried
 from ltu_jax.curriculum import Stage
 from ltu_jax.data.bpe_tokenizer import JsonTokenizer
 from ltu_jax.sharding import make_mesh
-from ltu_jax.workdir import Workdir, load_base_params, to_pure
+from ltu_jax.train_state import to_pure
+from ltu_jax.workdir import Workdir, load_base_params
 
 HEADS = ["encoder.heads=4", "llama.heads=4", "llama.kv_heads=4"]
 """What the tiny file does not say and is not as in LLaMA and CAV-MAE."""
@@ -49,7 +50,7 @@ def start_run(root, base_folder) -> Workdir:
   config_lib.adopt(config, base.info(base_folder).parts)
   folder = Workdir(root)
   folder.record_config(config)
-  folder.pretrained.symlink_to(base_folder)
+  folder.record_pretrained(base_folder)
   words = {"<unk>": 0, "sound": 1}
   model = tokenizers.Tokenizer(models.WordLevel(words, unk_token="<unk>"))
   model.add_special_tokens(["<s>", "</s>"])

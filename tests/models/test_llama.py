@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from ltu_jax.models.llama import Llama, LlamaConfig, init_cache
-from ltu_jax.models.lora import LoraConfig
+from ltu_jax.models.lora import LoraConfig, LoRAEinsum, keep_mask
 
 CFG = LlamaConfig(
   vocab=50,
@@ -94,6 +94,19 @@ def test_remat_changes_no_gradient(policy):
   )
 
 
+def test_dots_keep_one_result_of_each_projection_that_is_needed():
+  """Of adapters and rotation nothing, nor the last product's."""
+  model = make(dataclasses.replace(CFG, remat="dots"), LoraConfig(rank=4))
+  tokens, positions, mask = inputs()
+  _, back = jax.vjp(lambda x: model(x, positions, mask)[0], model.embed(tokens))
+  stacked = (CFG.layers, *tokens.shape)
+  kept = [x.size for x in jax.tree.leaves(back) if x.shape[:3] == stacked]
+  keys = CFG.kv_heads * CFG.head_dim
+  # A layer's input, q, o; k, v; gate, up.
+  widths = [CFG.dim] * 3 + [keys] * 2 + [CFG.mlp_dim] * 2
+  assert sorted(kept) == sorted(np.prod(stacked) * w for w in widths)
+
+
 def test_unknown_remat_policy_is_named():
   model = make(dataclasses.replace(CFG, remat="some"))
   tokens, positions, mask = inputs()
@@ -122,6 +135,32 @@ def test_adapter_dropout_needs_a_key_and_scales():
   one, two = run(jax.random.key(1)), run(jax.random.key(2))
   assert not np.array_equal(one, two)
   assert np.array_equal(one, run(jax.random.key(1)))
+
+
+def test_dropout_keeps_its_share_and_the_sum():
+  """Each random word decides twice; the two must know nothing of each other."""
+  shape, keep = (8, 64, 513), 0.95
+  mask, kept = keep_mask(jax.random.key(0), keep, shape)
+  left, right = np.split(np.asarray(mask)[..., :512], 2, axis=-1)
+  # Five standard deviations of means of so many draws.
+  share = 5 * (keep * (1 - keep) / mask.size) ** 0.5
+  assert abs(mask.mean() - keep) < share
+  assert abs(np.corrcoef(left.ravel(), right.ravel())[0, 1]) < (
+    5 / left.size**0.5
+  )
+  assert abs(kept - keep) < 2**-16
+
+  lora = LoraConfig(rank=1, alpha=1.0, dropout=1 - keep)
+  with nnx.use_eager_sharding(False):
+    linear = LoRAEinsum(
+      (8192, 1), ("embed", "mlp"), lora=lora, rngs=nnx.Rngs(0)
+    )
+  linear.w.set_value(jnp.zeros((8192, 1)))
+  linear.lora_a.set_value(jnp.full((8192, 1), 1 / 8192))
+  linear.lora_b.set_value(jnp.ones((1, 1)))
+  made = linear(jnp.ones((1, 64, 8192)), jax.random.key(0))
+  spread = ((1 - keep) / keep / made.size / 8192) ** 0.5
+  assert abs(made.mean() - 1) < 5 * spread
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def here(tmp_path_factory, folder):
 
 def check_same(first, second):
   names = sorted(p.name for p in first.glob("*-*"))
-  assert len(names) == 4  # Three shards and the index.
+  assert len(names) == 5  # Three shards, the index and the texts.
   for name in names:
     assert (first / name).read_bytes() == (second / name).read_bytes()
 
