@@ -60,7 +60,8 @@ def path(folder: str | os.PathLike) -> Any:
     return pathlib.Path(name).absolute()
   if importlib.util.find_spec("gcsfs") is None:
     raise BucketError(
-      f"{name}: a bucket needs gcsfs; install it with: pip install -e '.[gcs]'"
+      f"{name}: a bucket needs gcsfs; install it with: pip install"
+      " 'ltu-jax[gcs]'"
     )
   import fsspec
   from etils import epath
