@@ -93,7 +93,7 @@ def stages(
   sounds = [question.audio for question in questions]
   max_seconds = openaqa.CLIP_SAMPLES / SAMPLE_RATE
   decoded = [decode(sound, max_seconds=max_seconds) for sound in sounds]
-  whole_rows = [openaqa.make_row(q, tokenizer) for q in questions]
+  whole_rows = [openaqa.make_row([q], tokenizer) for q in questions]
   in_batches = [
     whole_rows[i : i + BATCH] for i in range(0, len(whole_rows), BATCH)
   ]
@@ -110,7 +110,7 @@ def stages(
       "pad to 164,080": (pad, decoded),
       "tokenize": (lambda q: tokenize(tokenizer, q), questions),
       OTHERS: (
-        lambda q: openaqa.make_row(q, tokenizer, with_audio=False),
+        lambda q: openaqa.make_row([q], tokenizer, with_audio=False),
         questions,
       ),
       "batch": (

@@ -23,7 +23,6 @@ import jax.numpy as jnp
 import ml_collections
 from absl import app, flags, logging
 from flax import nnx
-from ml_collections import config_flags
 
 from ltu_jax import config as config_lib
 from ltu_jax import config_check, config_flag, supply, train
@@ -45,12 +44,13 @@ class Measured:
     device: kind of the devices.
     devices: how many.
     versions: of jax and jaxlib.
-    batch: questions a step.
-    tokens: positions of a question, of audio and of text (padding too).
+    batch: rows a step.
+    questions_per_step: mean over the batches.
+    tokens: positions of a row, of audio and of text (padding too).
     compile_seconds: the first step, less one of the others.
     step_seconds: median of the steps.
     fastest_seconds: the fastest of them.
-    model_flops: of a question.
+    model_flops: of a row.
     matmul_rate: FLOP/s of one device in a large matmul, best of several.
     matmul_dtype: its dtype, that of the decoder's activations.
     peak_bytes: most memory of a device so far; None where it does not say.
@@ -60,6 +60,7 @@ class Measured:
   devices: int
   versions: str
   batch: int
+  questions_per_step: float
   tokens: int
   compile_seconds: float
   step_seconds: float
@@ -72,12 +73,22 @@ class Measured:
   @property
   def questions(self) -> float:
     """Questions/s."""
-    return self.batch / self.step_seconds
+    return self.questions_per_step / self.step_seconds
+
+  @property
+  def tokens_per_second(self) -> float:
+    """Positions/s, padding too."""
+    return self.batch * self.tokens / self.step_seconds
+
+  @property
+  def flops_a_question(self) -> float:
+    """Model FLOPs of a row, by its questions."""
+    return self.batch * self.model_flops / self.questions_per_step
 
   @property
   def rate(self) -> float:
     """Model FLOP/s of all devices."""
-    return self.questions * self.model_flops
+    return self.batch / self.step_seconds * self.model_flops
 
   @property
   def share(self) -> float:
@@ -88,7 +99,8 @@ class Measured:
     """All numbers."""
     return dataclasses.asdict(self) | {
       "questions_per_second": self.questions,
-      "tokens_per_second": self.questions * self.tokens,
+      "tokens_per_second": self.tokens_per_second,
+      "flops_a_question": self.flops_a_question,
       "model_flops_per_second": self.rate,
       "share_of_matmul": self.share,
     }
@@ -100,11 +112,13 @@ class Measured:
       peak = f"{self.peak_bytes / 2**30:.2f} GiB"
     return (
       f"{self.devices} x {self.device}, {self.versions}\n"
-      f"  {self.batch} questions of {self.tokens} tokens: "
+      f"  {self.batch} rows of {self.tokens} tokens, "
+      f"{self.questions_per_step:.5g} questions: "
       f"{self.step_seconds:.4g} s a step (fastest {self.fastest_seconds:.4g}), "
       f"compiled in {self.compile_seconds:.0f} s\n"
       f"  {self.questions:.4g} questions/s, "
-      f"{self.questions * self.tokens:.4g} tokens/s, "
+      f"{self.tokens_per_second:.4g} tokens/s, "
+      f"{self.flops_a_question / 1e12:.4g} model TFLOPs a question, "
       f"{self.rate / 1e12:.4g} model TFLOP/s\n"
       f"  {100 * self.share:.1f} % of the {self.matmul_rate / 1e12:.4g} "
       f"TFLOP/s of a {self.matmul_dtype} matmul; peak memory {peak}"
@@ -182,19 +196,21 @@ def measure(
   rows = iter(source.dataset(feed.places))
   batches = [feed(next(rows)) for _ in range(_BATCHES)]
   schedule = stage.schedule(0, batch_size)
-  seconds = []
+  seconds, questions = [], []
   for i in range(steps + 2):
     start = time.perf_counter()
     state, metrics = step(state, frozen, batches[i % _BATCHES], schedule)
     jax.block_until_ready((state, metrics))
     seconds.append(time.perf_counter() - start)
-  text_tokens = stage.max_tokens or config.data.max_tokens
+    questions.append(float(metrics["questions"]))
+  text_tokens = source.shape(0).tokens
   device = jax.local_devices()[0]
   return Measured(
     device.device_kind,
     jax.device_count(),
     f"jax {jax.__version__}, jaxlib {jax.lib.__version__}",
     batch_size,
+    statistics.mean(questions[2:]),
     cfg.num_audio_tokens + text_tokens,
     seconds[0] - statistics.median(seconds[2:]),
     statistics.median(seconds[2:]),
@@ -229,7 +245,7 @@ def run(argv: Sequence[str], values: flags.FlagValues) -> None:
 
 def main() -> None:
   """Entry point; a user's error is one line and status 2."""
-  config_flags.DEFINE_config_file("config", None, "Config; --config.x=y sets x")
+  config_flag.define()
   flags.DEFINE_integer("stage", None, "Default: the last.")
   flags.DEFINE_integer("steps", 10, "Steps to time.")
   flags.DEFINE_bool("json", False, "Print JSON.")

@@ -2,6 +2,8 @@
 
 import os
 
+__version__ = "0.1.0"
+
 # etils reads gs:// addresses with TensorFlow wherever that is installed, which
 # takes seconds to import and is of no other use in training. Told so before the
 # process opens its first file, it reads them with gcsfs.

@@ -93,7 +93,7 @@ def _bucket_failure(address: str) -> str:
   written is not asked: reading alone is of use, too.
   """
   if importlib.util.find_spec("gcsfs") is None:
-    return "it needs gcsfs; install it with: pip install -e '.[gcs]'"
+    return "it needs gcsfs; install it with: pip install 'ltu-jax[gcs]'"
   import google.auth.exceptions
   from gcsfs.core import GCSFileSystem
   from gcsfs.retry import HttpError

@@ -22,6 +22,7 @@ from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.config import ConfigError
 from ltu_jax.config_fields import Found
 from ltu_jax.curriculum import Stage
+from ltu_jax.data import buckets
 from ltu_jax.models.ltu import abstract
 from ltu_jax.sharding import Misfit, ShardingError, make_mesh, misfits
 from ltu_jax.train_state import PartitionError, split_params
@@ -56,6 +57,7 @@ def check(config: Any, num_devices: int) -> None:
   _check_files(found)
   mesh = _mesh(found, num_devices)
   _check_batch(found, mesh)
+  _check_rows(found, mesh)
   _check_stages(found)
   _check_profile(found)
   _check_model(found, mesh)
@@ -108,6 +110,47 @@ def _check_batch(found: Found, mesh: Mesh | None) -> None:
         "data-parallel parts of the mesh; change config.data.batch_size, "
         "config.data.micro_batches or config.mesh",
       )
+
+
+def _check_rows(found: Found, mesh: Mesh | None) -> None:
+  """Whether rows have room for questions, and the mesh divides all batches."""
+  if not found.right("data"):
+    return
+  data = found.group("data")
+  limits = {"data.max_tokens": data["max_tokens"]}
+  for name, values in found.group("stages").items():
+    if values.get("max_tokens"):
+      limits[f"stages.{name}.max_tokens"] = values["max_tokens"]
+  room = data["row_tokens"]
+  if room and data["questions_per_row"] == 1:
+    found.add(
+      "data.row_tokens",
+      f" is {room}, but config.data.questions_per_row is 1: such rows have"
+      " config.data.max_tokens; set it to 0, or allow more questions",
+    )
+  elif room:
+    for field, most in limits.items():
+      if room < most:
+        words = f" is {room}, too few for a question of config.{field} {most}"
+        found.add("data.row_tokens", words)
+  if mesh is None or data["batch_size"] % data["micro_batches"]:
+    return
+  places = mesh.shape["data"] * mesh.shape["fsdp"] * data["micro_batches"]
+  if data["batch_size"] % places:
+    return  # _check_batch tells of it
+  wrong = {
+    shape.tokens: shape.rows
+    for most in limits.values()
+    for shape in buckets.shapes_of(data, most)
+    if shape.rows % places
+  }
+  for tokens, rows in wrong.items():
+    found.add(
+      "data.length_buckets",
+      f": batches of {tokens} tokens have {rows} rows, which cannot be cut into"
+      f" {places} parts (micro-batches, and data-parallel parts of the mesh);"
+      " leave that width out, or change config.data.batch_size",
+    )
 
 
 def _check_stages(found: Found) -> None:

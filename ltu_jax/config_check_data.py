@@ -50,8 +50,8 @@ def check_with_data(
     except ConfigError as error:
       lines += str(error).splitlines()
       continue
-    size = (data.num_questions(stage), config.data.batch_size)
-    lines += [f"{where}.{name}{words}" for name, words in stage.problems(*size)]
+    found = stage.problems(*data.size(stage))
+    lines += [f"{where}.{name}{words}" for name, words in found]
     if tokenizer is None or questions is None:
       continue
     max_tokens = stage.max_tokens or config.data.max_tokens

@@ -42,6 +42,9 @@ _TYPES: Mapping[type, tuple[Callable[[Any], bool], str]] = {
 _OPTIONAL = ("mesh",)
 """Groups whose fields may be left out: an axis that is not named is 1."""
 
+_NUMBERS = {"data.length_buckets"}
+"""Fields that are tuples of whole numbers; other tuples are of texts."""
+
 # A dot would be taken for a group.
 _NAME = re.compile(r"[\w-]+")
 
@@ -174,6 +177,9 @@ def _read_group(
 def _read_field(value: Any, example: Any, path: str, found: Found) -> None:
   """Checks the type of a field, then what is said about its values."""
   fits, words = _TYPES[type(example)]
+  if path in _NUMBERS:
+    is_whole, words = _TYPES[int][0], "a tuple of whole numbers"
+    fits = lambda x: isinstance(x, list | tuple) and all(map(is_whole, x))
   if fits(value):
     fits, words = RULES.get(_rule_name(path), (lambda x: True, ""))
   if fits(value):

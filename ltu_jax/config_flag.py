@@ -7,6 +7,11 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
+from ltu_jax import config_file
+
+# --config is among the flags of the command that asks for it.
+flags.disclaim_key_flags()
+
 _ERRORS = (
   flags.Error,
   AttributeError,
@@ -24,6 +29,32 @@ _IN_FILE = "Error whilst parsing config file"
 
 class FlagError(ValueError):
   """Flags that cannot be used; the message has a line for each."""
+
+
+def define(
+  values: flags.FlagValues = flags.FLAGS, argv: Sequence[str] | None = None
+) -> flags.FlagHolder[ml_collections.ConfigDict]:
+  """Defines --config and the flags of its fields.
+
+  Args:
+    values: The flags to add it to.
+    argv: Where the fields are looked for; None is the command line.
+  """
+  holder = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "Config file; fields: --config.data.batch_size=64",
+    flag_values=values,
+    sys_argv=argv,
+  )
+  flag = values["config"]
+  flag.parser = config_file.Parser(runs=flag.parser)
+  return holder
+
+
+def file(values: flags.FlagValues = flags.FLAGS) -> str:
+  """Returns the file that --config took, with its variant: "FILE:VARIANT"."""
+  return values["config"].parser.taken
 
 
 def parse(
@@ -79,9 +110,7 @@ def _wrong_fields(argv: Sequence[str]) -> list[str]:
   for field in fields:
     alone = [command, *files, field]
     values = flags.FlagValues()
-    config_flags.DEFINE_config_file(
-      "config", flag_values=values, sys_argv=alone
-    )
+    define(values, alone)
     try:
       values(alone)
     except _ERRORS as error:

@@ -112,6 +112,12 @@ RULES: Mapping[str, Rule] = {
   "data.batch_size": _from(1),
   "data.micro_batches": _from(1),
   "data.max_tokens": _TOKENS,
+  "data.questions_per_row": _from(1),
+  "data.row_tokens": _from(0),
+  "data.length_buckets": (
+    lambda x: all(0 < a < b for a, b in zip((1, *x), x, strict=False)),
+    "whole numbers >= 2, each greater than the one before",
+  ),
   "data.drop_audio": _SHARE,
   "data.max_unreadable": _SHARE,
   "data.num_threads": _from(1),

@@ -41,7 +41,7 @@ class Stage:
     handoff_step: step at which training stops and the weights go on to the
       next stage; 0 for the schedule's end.
     audio: False trains the decoder on the text alone.
-    max_tokens: text tokens of a row; 0 for `config.data.max_tokens`.
+    max_tokens: text tokens of a question; 0 for `config.data.max_tokens`.
   """
 
   number: int
@@ -61,19 +61,17 @@ class Stage:
     """Checks the fields; raises ValueError for those of another type."""
     sizes.check(self)
 
-  def problems(
-    self, num_questions: int, batch_size: int
-  ) -> list[tuple[str, str]]:
+  def problems(self, num_rows: int, batch_size: int) -> list[tuple[str, str]]:
     """What is wrong with the stage's length: fields, and what to say of them.
 
-    Too few questions for one batch, a warm-up or a hand-off that is longer than
-    the stage. Where `steps` is set, it takes no questions to tell.
+    Too few rows for one batch, a warm-up or a hand-off that is longer than the
+    stage. Where `steps` is set, it takes no rows to tell.
     """
-    steps = self._steps(num_questions, batch_size)
+    steps = self._steps(num_rows, batch_size)
     if steps < 1:
       words = (
-        f": {num_questions} questions and {self.epochs} epochs give no step of "
-        f"{batch_size} questions; set it, or a smaller config.data.batch_size"
+        f": {num_rows} rows and {self.epochs} epochs give no step of "
+        f"{batch_size} rows; set it, or a smaller config.data.batch_size"
       )
       return [("steps", words)]
     return [
@@ -82,32 +80,34 @@ class Stage:
       if getattr(self, name) > steps
     ]
 
-  def num_steps(self, num_questions: int, batch_size: int) -> int:
-    """Steps of the schedule: ceil(epochs * (questions // batch)).
+  def num_steps(self, num_rows: int, batch_size: int) -> int:
+    """Steps of the schedule: ceil(epochs * (rows // batch)).
+
+    A row is a question, unless several are packed into one.
 
     Raises:
       CurriculumError: see `problems`.
     """
-    if problems := self.problems(num_questions, batch_size):
+    if problems := self.problems(num_rows, batch_size):
       where = f"config.stages.stage{self.number}"
       lines = [f"{where}.{field}{words}" for field, words in problems]
       raise CurriculumError("\n".join(lines))
-    return self._steps(num_questions, batch_size)
+    return self._steps(num_rows, batch_size)
 
-  def _steps(self, num_questions: int, batch_size: int) -> int:
-    return self.steps or math.ceil(self.epochs * (num_questions // batch_size))
+  def _steps(self, num_rows: int, batch_size: int) -> int:
+    return self.steps or math.ceil(self.epochs * (num_rows // batch_size))
 
-  def last_step(self, num_questions: int, batch_size: int) -> int:
+  def last_step(self, num_rows: int, batch_size: int) -> int:
     """The step at which the stage ends and hands its weights on."""
-    steps = self.num_steps(num_questions, batch_size)
+    steps = self.num_steps(num_rows, batch_size)
     return self.handoff_step or steps
 
-  def schedule(self, num_questions: int, batch_size: int) -> Schedule:
+  def schedule(self, num_rows: int, batch_size: int) -> Schedule:
     """The learning rate of the stage."""
     return Schedule(
       self.peak_lr,
       self.warmup_steps,
-      self.num_steps(num_questions, batch_size),
+      self.num_steps(num_rows, batch_size),
     )
 
 

@@ -55,11 +55,21 @@ def get_config() -> ml_collections.ConfigDict:
     # Scenes that openaqa/mini composes; 0 is its default.
     "num_train": 0,
     "num_test": 0,
-    # Questions an optimiser step takes, over all hosts and micro-batches.
+    # Rows an optimiser step takes, over all hosts and micro-batches. A row is a
+    # clip and one question, or as many as the next two let it have: a step then
+    # has batch_size times the mean of that, which a stage prints as it begins.
     "batch_size": 256,
+    # Questions about its clip that a row holds at most.
+    "questions_per_row": 1,
+    # Text tokens of a row of several questions; 0 for max_tokens.
+    "row_tokens": 0,
+    # Widths of narrower batches, such as (48, 72), for rows that hold less: the
+    # step is compiled for each. With one question a row, all have batch_size
+    # rows; with several, narrow ones have more (ltu_jax/data/buckets.py).
+    "length_buckets": (),
     # Parts into which a batch is cut to save memory.
     "micro_batches": 1,
-    # Text tokens of a row; longer ones are cut (cutoff_len of LTU).
+    # Text tokens of a question; longer ones are cut (cutoff_len of LTU).
     "max_tokens": 108,
     # Whether the prompt is a target too, as published.
     "train_on_inputs": True,

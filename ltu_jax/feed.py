@@ -3,7 +3,7 @@
 Letters: A micro-batches, B rows of a micro-batch over all hosts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import jax
 import numpy as np
@@ -14,6 +14,13 @@ from ltu_jax.sharding import (
   local_rows,
   micro_batch_sharding,
 )
+
+
+def feeds(
+  mesh: Mesh, batch_sizes: Iterable[int], micro_batches: int
+) -> dict[int, "Feed"]:
+  """A feed for each number of rows that batches have; see `Feed`."""
+  return {size: Feed(mesh, size, micro_batches) for size in batch_sizes}
 
 
 class Feed:

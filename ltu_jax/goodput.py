@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from ltu_jax import bucket_scratch, json_text, times
+from ltu_jax import bucket_scratch, json_text, times, version
 from ltu_jax.bucket_store import BucketError
 from ltu_jax.evaluate import markdown
 from ltu_jax.metrics import duration
@@ -250,6 +250,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     prog="python -m ltu_jax.goodput",
     description="How much of a run's wall time was training that counts.",
   )
+  version.add(parser)
   parser.add_argument("workdir", help="folder of the run")
   parser.add_argument("--json", action="store_true", help="print JSON")
   parser.add_argument("--plot", metavar="FILE", help="a PNG to draw")

@@ -13,13 +13,10 @@ from collections.abc import Sequence
 
 import ml_collections
 from absl import app, flags, logging
-from ml_collections import config_flags
 
-from ltu_jax import compile_cache, config_flag
+from ltu_jax import compile_cache, config_flag, version
 
-_CONFIG = config_flags.DEFINE_config_file(
-  "config", None, "Config file; fields: --config.data.batch_size=64"
-)
+_CONFIG = config_flag.define()
 _WORKDIR = flags.DEFINE_string(
   "workdir",
   None,
@@ -58,6 +55,7 @@ _STOPPED_STATUS = flags.DEFINE_integer(
 _COMPILE_CACHE = flags.DEFINE_string(
   "compile_cache", None, f"DIR: {compile_cache.HELP}."
 )
+version.define_flag(flags.FLAGS)
 
 
 def main(argv: list[str]) -> None:
@@ -73,6 +71,7 @@ def main(argv: list[str]) -> None:
   if why := compile_cache.enable(_COMPILE_CACHE.value):
     print(why, file=sys.stderr)
   join_processes()
+  print(f"config: {config_flag.file()}", flush=True)
   if not train_run(config, _WORKDIR.value, _ALLOW.value):
     sys.exit(_STOPPED_STATUS.value)
 

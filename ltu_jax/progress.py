@@ -40,27 +40,29 @@ class Progress:
     self._told = time.monotonic()
     # When the first one ended: it may have waited for a compiler.
     self._first: float | None = None
+    self._at_first = done
     self._problems = 0
     if done:
       tell(f"{name}: {done} of {total} were done before")
 
-  def advance(self, problem: str = "") -> None:
-    """One item more has ended.
+  def advance(self, problem: str = "", items: int = 1) -> None:
+    """One item more has ended, or several.
 
     Args:
       problem: What is wrong with it.
+      items: How many.
     """
-    self._done += 1
+    self._done += items
     if problem:
       self._problems += 1
       if self._problems <= _MOST_TOLD:
         self._tell(f"{self._name}: {problem}")
     now = time.monotonic()
     if self._first is None:
-      self._first = now
+      self._first, self._at_first = now, self._done
     elif now - max(self._told, self._first) > _TELL_SECONDS:
       self._told = now
-      rate = (self._done - self._before - 1) / (now - self._first)
+      rate = (self._done - self._at_first) / (now - self._first)
       left = (self._total - self._done) / rate
       line = (
         f"{self._name}: {self._done}/{self._total}, {rate:.2g} items/s, "

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
+from ltu_jax import __version__
 from ltu_jax.checkpoint_step import CheckpointError
 
 _MADE_OF, _MADE_ON = "made_of", "made_on"
@@ -29,6 +30,7 @@ def metadata(
   return {
     _MADE_OF: {"base": base, "data": data, "tokenizer": tokenizer},
     _MADE_ON: {
+      "ltu_jax": __version__,
       "JAX": jax.__version__,
       "devices": f"{len(devices)} x {devices[0].device_kind}",
       "processes": str(jax.process_count()),
@@ -52,7 +54,8 @@ def check(
     folder: of the checkpoint, for the error.
 
   Returns:
-    What else differs and may: other devices, another mesh, another JAX.
+    What else differs and may: other devices, another mesh, another JAX or
+    ltu_jax.
 
   Raises:
     CheckpointError: base, data or tokenizer are others; names each.

@@ -18,10 +18,11 @@ from ltu_jax.bad_batches import BadBatches
 from ltu_jax.checkpoint import Checkpoints
 from ltu_jax.checkpoint_keep import Keep
 from ltu_jax.curriculum import Stage
+from ltu_jax.data import buckets
 from ltu_jax.data.patience import Patient
 from ltu_jax.data.tokenizer import Tokenizer
 from ltu_jax.evaluate.in_training import SetsInTraining
-from ltu_jax.feed import Feed
+from ltu_jax.feed import feeds
 from ltu_jax.gauges import Gauges, parts, step_flops
 from ltu_jax.metrics import Metrics
 from ltu_jax.models.ltu import LtuConfig
@@ -130,20 +131,19 @@ class StageRun:
       params: all parameters, as the stage before left them.
     """
     config, data = experiment.config, experiment.data
-    size = (data.num_questions(stage), config.data.batch_size)
+    size = data.size(stage)
     self.experiment, self.config, self.stage = experiment, config, stage
     self.metrics, self.stop = experiment.metrics, experiment.stop
-    self.schedule, self.last_step = (
-      stage.schedule(*size),
-      stage.last_step(*size),
-    )
+    self.schedule = stage.schedule(*size)
+    self.last_step = stage.last_step(*size)
     self.trainable, self.frozen = split_params(params, stage.trainable)
     self.batches = data.batches(
       stage, experiment.tokenizer, experiment.cfg.num_audio_tokens
     )
-    self.feed = Feed(
-      experiment.mesh, config.data.batch_size, config.data.micro_batches
-    )
+    max_tokens = stage.max_tokens or config.data.max_tokens
+    sizes = {s.rows for s in buckets.shapes_of(config.data, max_tokens)}
+    self.feeds = feeds(experiment.mesh, sizes, config.data.micro_batches)
+    self.places = {rows: feed.places for rows, feed in self.feeds.items()}
     process, root = jax.process_index(), experiment.folder.root
     self.skipped = Skipped(
       root, stage.number, config.data.max_unreadable, process
@@ -178,6 +178,8 @@ class StageRun:
     self.gauges.times.begin(self.stage.number)
     table = parameter_table.rows(self.trainable, self.frozen)
     self.metrics.print(f"\nstage {self.stage.number}: {self.stage.name}")
+    if words := self.experiment.data.about(self.stage, self.last_step):
+      self.metrics.print(f"stage {self.stage.number}: {words}")
     self.metrics.print(parameter_table.render(table))
     step_fn = self.make_step()
     state, iterator = self.restore_or_start(saved)
@@ -233,7 +235,7 @@ class StageRun:
     """A new iterator over the batches, at the start."""
     data, number = self.config.data, self.stage.number
     return Patient(
-      iter(self.batches.dataset(self.feed.places)),
+      iter(self.batches.dataset(self.places)),
       f"{processes.name()}stage {number}, data",
       self.experiment.folder.root,
       stall_seconds=data.stall_seconds,
@@ -245,14 +247,15 @@ class StageRun:
   ) -> dict[str, jax.Array]:
     """Batch `step` on the devices, [micro-batches, rows, ...]."""
     batch = next(iterator)
-    rows = self.batches.skipped(step, batch, self.feed.places)
+    rows = self.batches.skipped(step, batch, self.places)
     self.skipped.tell(step + 1, rows)
+    feed = self.feeds[self.batches.shape(step).rows]
     if not self.stage.audio:
       batch = {k: v for k, v in batch.items() if k != "pcm"}
     notes = {"stop": bool(self.stop.reason), "save_failed": save_failed}
     for note, value in notes.items():
-      batch[note] = np.full(len(self.feed.places), value, np.float32)
-    return self.feed(batch)
+      batch[note] = np.full(len(feed.places), value, np.float32)
+    return feed(batch)
 
   def _loop(
     self,
@@ -388,8 +391,10 @@ class StageRun:
       if not values["not_finite"]:
         self._sums.setdefault(name, []).append(value)
     self.bad.note(step, values)
-    skipped = int(values["skipped"])
-    self.skipped.count(skipped, self.config.data.batch_size)
+    # Padding in place of rows that an epoch's last batch lacks is no clip.
+    absent = self.batches.num_padding(step - 1)
+    rows = self.batches.shape(step - 1).rows - absent
+    self.skipped.count(int(values["skipped"]) - absent, rows)
     return notes
 
   def _means(self) -> dict[str, float]:

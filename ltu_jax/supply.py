@@ -1,14 +1,17 @@
 """What a run trains on, behind one interface: questions, or made-up batches."""
 
+import functools
 import pathlib
 import tempfile
 from typing import Protocol
 
+import jax
 import ml_collections
 
-from ltu_jax import bucket_scratch
+from ltu_jax import bucket_scratch, resume
 from ltu_jax import config as config_lib
 from ltu_jax.curriculum import Stage
+from ltu_jax.data import buckets, layout, text_lengths
 from ltu_jax.data.openaqa import Batches
 from ltu_jax.data.question_source import QuestionSource
 from ltu_jax.data.synthetic import SyntheticBatches
@@ -33,8 +36,22 @@ class Supply(Protocol):
     """Which data it is; other data has another."""
     ...
 
-  def num_questions(self, stage: Stage) -> int:
-    """Questions of a stage, from which its steps follow."""
+  def measure(self, folder: Workdir, tokenizer: Tokenizer | None) -> None:
+    """Finds out how long texts are, where rows are made by that.
+
+    To be called by all processes `in_turn`, the first of which counts.
+    """
+    ...
+
+  def size(self, stage: Stage) -> tuple[int, int]:
+    """What the steps of a stage follow from; see `Stage.num_steps`.
+
+    Before `measure`, that of rows of one question: never too small.
+    """
+    ...
+
+  def about(self, stage: Stage, steps: int) -> str:
+    """What there is to say of a stage's rows; "" for nothing."""
     ...
 
   def questions(self, stage: Stage) -> QuestionSource | None:
@@ -99,14 +116,64 @@ class OpenAqa:
 
     self._config, self._prepare = config, prepare
     self._train_set, self.test_set = prepare.open_splits(config.data)
+    self._lengths: text_lengths.TextLengths | None = None
+    # The latest: its arrays take 50 MB for all of OpenAQA.
+    self._layout = functools.lru_cache(maxsize=1)(self._make_layout)
+    self._sizes: dict[int, tuple[int, int]] = {}
 
   def identity(self) -> str:
     """See `Supply`."""
     return f"{self._train_set.version} {self._train_set.index.digest()}"
 
-  def num_questions(self, stage: Stage) -> int:
+  def measure(self, folder: Workdir, tokenizer: Tokenizer) -> None:
     """See `Supply`."""
-    return self.questions(stage).num_rows
+    if not buckets.needs_lengths(self._config.data):
+      return
+    is_first = jax.process_index() == 0
+    if not is_first:
+      folder.pull()
+    self._lengths = text_lengths.load_or_measure(
+      self._train_set,
+      tokenizer,
+      resume.hash_files([*folder.root.glob("tokenizer*")]),
+      folder.root,
+      writes=is_first,
+    )
+    if is_first and (problem := folder.push()):
+      raise text_lengths.LengthsError(problem)
+
+  def size(self, stage: Stage) -> tuple[int, int]:
+    """See `Supply`."""
+    data = self._config.data
+    if self._lengths is None and buckets.needs_lengths(data):
+      count = self.questions(stage).num_rows
+      # The last step of an epoch may be filled up.
+      return count + data.batch_size - 1, data.batch_size
+    if stage.number not in self._sizes:
+      self._sizes[stage.number] = self._layout(stage).size
+    return self._sizes[stage.number]
+
+  def about(self, stage: Stage, steps: int) -> str:
+    """See `Supply`."""
+    return self._layout(stage).line(steps)
+
+  def _make_layout(self, stage: Stage) -> layout.Layout:
+    """Rows and steps of a stage."""
+    return layout.make(
+      self.questions(stage).index,
+      self._lengths,
+      self._config.data,
+      self._max_tokens(stage),
+      self._seed(stage),
+    )
+
+  def _max_tokens(self, stage: Stage) -> int:
+    """Tokens of a question at most."""
+    return stage.max_tokens or self._config.data.max_tokens
+
+  def _seed(self, stage: Stage) -> int:
+    """Decides the order."""
+    return self._config.seed + stage.number
 
   def questions(self, stage: Stage) -> QuestionSource:
     """See `Supply`."""
@@ -133,13 +200,16 @@ class OpenAqa:
     self, stage: Stage, tokenizer: Tokenizer, audio_tokens: int
   ) -> Batches:
     """See `Supply`."""
-    data = self._config.data
+    data, made = self._config.data, self._layout(stage)
     return Batches(
       self.questions(stage),
       tokenizer,
       batch_size=data.batch_size,
-      seed=self._config.seed + stage.number,
-      max_tokens=stage.max_tokens or data.max_tokens,
+      seed=self._seed(stage),
+      plan=made.plan,
+      buckets=made.buckets,
+      max_tokens=self._max_tokens(stage),
+      row_tokens=made.row_tokens,
       train_on_inputs=data.train_on_inputs,
       text_only=not stage.audio,
       drop_audio=data.drop_audio,
@@ -162,10 +232,19 @@ class Synthetic:
     """See `Supply`."""
     return "synthetic"
 
-  def num_questions(self, stage: Stage) -> int:
-    """None: a stage has to say its steps."""
+  def measure(self, folder: Workdir, tokenizer: None) -> None:
+    """Does nothing: lengths are made up, too."""
+    del folder, tokenizer
+
+  def size(self, stage: Stage) -> tuple[int, int]:
+    """No rows: a stage has to say its steps."""
     del stage
-    return 0
+    return 0, self._config.data.batch_size
+
+  def about(self, stage: Stage, steps: int) -> str:
+    """Nothing."""
+    del stage, steps
+    return ""
 
   def questions(self, stage: Stage) -> None:
     """None: there are none to read."""
@@ -181,11 +260,14 @@ class Synthetic:
     """See `Supply`."""
     del tokenizer
     data = self._config.data
+    max_tokens = stage.max_tokens or data.max_tokens
     return SyntheticBatches(
       data.batch_size,
       self._config.seed + stage.number,
       config_lib.model_config(self._config).llama.vocab,
-      max_tokens=stage.max_tokens or data.max_tokens,
+      max_tokens=max_tokens,
+      row_tokens=buckets.shapes_of(data, max_tokens)[-1].tokens,
+      questions_per_row=data.questions_per_row,
       text_only=not stage.audio,
       audio_tokens=audio_tokens,
       num_threads=data.num_threads,

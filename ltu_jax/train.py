@@ -26,8 +26,11 @@ from ltu_jax.bucket_store import BucketError
 from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.config_check_data import check_with_data
 from ltu_jax.curriculum import CurriculumError, Stage
+from ltu_jax.data.openaqa import RowError
 from ltu_jax.data.patience import StalledError, WorkerError
 from ltu_jax.data.question_source import PrepareError, RecordError
+from ltu_jax.data.question_texts import TextsError
+from ltu_jax.data.text_lengths import LengthsError
 from ltu_jax.data.tokenizer import Tokenizer, TokenizerError
 from ltu_jax.evaluate import held_out, report
 from ltu_jax.evaluate.in_training import SetsInTraining
@@ -62,6 +65,7 @@ USER_ERRORS = (
   config_lib.ConfigError,
   CurriculumError,
   CheckpointError,
+  LengthsError,
   LockError,
   MetricsError,
   ShardingError,
@@ -70,7 +74,9 @@ USER_ERRORS = (
   PrepareError,
   processes.ProcessError,
   RecordError,
+  RowError,
   StalledError,
+  TextsError,
   TokenizerError,
   UnreadableError,
   WorkerError,
@@ -163,6 +169,9 @@ def _prepare(
   if config.base:
     processes.in_turn(lambda: folder.record_pretrained(config.base))
   tokenizer = processes.in_turn(lambda: folder.record_tokenizer(tokenizer))
+  processes.in_turn(lambda: data.measure(folder, tokenizer))
+  # Now it is known how many rows the questions make.
+  check_with_data(config, stages, data, None)
   cfg = model_config(folder, config, tokenizer)
   _check_space(config, folder, cfg, mesh)
   make_base(folder, config, cfg, mesh)

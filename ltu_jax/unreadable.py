@@ -27,10 +27,11 @@ class Skipped:
 
   Each clip is told once, on the terminal and as a line of
   WORKDIR/unreadable.jsonl, such as {"stage": 2, "step": 7, "row": 12, "clip":
-  3, "id": "Y123", "reason": "the file is empty (0 bytes)"}: `row` is the place
-  of the question among those of the stage, `clip` the number of the record, and
-  `id` is null where the record cannot be read. Of several processes each writes
-  its own file: the second unreadable-1.jsonl and so on.
+  3, "id": "Y123", "reason": "the file is empty (0 bytes)"}: `row` is the number
+  of the row (with one question a row, its place among those of the stage),
+  `clip` that of the record, and `id` is null where it cannot be read. Of
+  several processes each writes its own file: the second unreadable-1.jsonl and
+  so on.
   """
 
   def __init__(

@@ -38,6 +38,19 @@ def pytest_configure(config):
     config.add_cleanup(lambda: shutil.rmtree(_COMPILED, ignore_errors=True))
 
 
+_LONGEST = (
+  *("test_aot_tpu.py", "test_train_processes.py", "test_quickstart.py"),
+  *("test_openaqa_prepare.py", "test_smollm2.py", "test_train.py"),
+  *("test_page_commands.py", "test_speed.py", "test_chaos.py"),
+)
+
+
+def pytest_collection_modifyitems(items):
+  """The longest files first: by name some come last, and then run alone."""
+  ranks = {name: rank for rank, name in enumerate(_LONGEST)}
+  items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
   """Programs that no later file runs: in the end they took 5 GB a worker.

@@ -3,8 +3,8 @@
 import numpy as np
 from hypothesis import strategies as st
 
+from ltu_jax.convert.cli import DTYPES
 from ltu_jax.convert.from_torch import entries
-from ltu_jax.convert.importing import DTYPES
 from ltu_jax.convert.names import published_shape
 from ltu_jax.convert.tensors import Source, of_array
 from ltu_jax.models.ast import EncoderConfig

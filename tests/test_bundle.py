@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import golden_data
+import ltu_jax
 from ltu_jax import bundle, curriculum
 from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.convert.bundle_folder import write_bundle
@@ -183,6 +184,7 @@ def test_the_folder_is_readable_without_us(written):
   config = json.loads((written / "config.json").read_text())
   assert config["model"]["llama"]["kv_heads"] == 2
   assert config["stage"]["number"] == 2
+  assert config["made_by"] == f"ltu_jax {ltu_jax.__version__}"
 
 
 def test_model_card(written):

@@ -51,7 +51,7 @@ def test_schedule_by_hand():
 @pytest.mark.parametrize(
   "fields, questions, words",
   [
-    ({}, 100, r"config\.stages\.stage2\.steps: 100 questions"),
+    ({}, 100, r"config\.stages\.stage2\.steps: 100 rows"),
     ({"steps": 50}, 1000, r"stage2\.warmup_steps is 100"),
     (
       {"steps": 200, "handoff_step": 201},

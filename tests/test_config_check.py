@@ -383,5 +383,5 @@ def test_five_errors_are_five_lines(tmp_path):
     "config.stages.stage1.warmup_steps",
     "config.stages.stage2.trainable",
   ]
-  assert found.stdout == ""
+  assert found.stdout == f"config: {tmp_path / 'wrong.py'}\n"
   assert not (tmp_path / "run").exists()

@@ -33,12 +33,13 @@ class Data:
   """A supply of given questions; see `supply.Supply`."""
 
   source: QuestionSource
+  batch_size: int = 12
 
   def questions(self, stage):
     return supply.questions(self.source, stage)
 
-  def num_questions(self, stage):
-    return self.questions(stage).num_rows
+  def size(self, stage):
+    return self.questions(stage).num_rows, self.batch_size
 
 
 class Clips(list):
@@ -126,9 +127,10 @@ def test_each_problem_names_its_field(fields, words):
 
 
 def test_no_full_batch():
-  config = config_with({1: {"steps": 0, "epochs": 3.0}}, batch_size=65)
-  (line,) = problems(config, data())
-  assert "config.stages.stage1.steps: 64 questions" in line
+  config = config_with({1: {"steps": 0, "epochs": 3.0}})
+  few = dataclasses.replace(data(), batch_size=65)
+  (line,) = problems(config, few)
+  assert "config.stages.stage1.steps: 64 rows" in line
   assert "config.data.batch_size" in line
 
 

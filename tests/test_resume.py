@@ -3,6 +3,7 @@
 import jax
 import pytest
 
+import ltu_jax
 from checkpoint_states import mesh
 from ltu_jax import resume
 from ltu_jax.checkpoint import CheckpointError
@@ -28,6 +29,7 @@ def test_the_same_is_not_worth_a_word():
 @pytest.mark.parametrize(
   "fact, old, new",
   [
+    ("ltu_jax", "0.0.9", ltu_jax.__version__),
     ("JAX", "0.9.2", jax.__version__),
     ("processes", "16", "1"),
     ("devices", "64 x TPU v5 lite", "8 x cpu"),

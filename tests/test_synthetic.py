@@ -12,6 +12,7 @@ import pytest
 from configs import curriculum, stage1, stage2, stage3, stage4
 from ltu_jax import base_reader, train
 from ltu_jax.config import ConfigError
+from ltu_jax.data.buckets import Shape
 from ltu_jax.data.synthetic import SyntheticBatches
 from no_tensorflow import NO_TENSORFLOW
 
@@ -41,6 +42,24 @@ def test_form_and_targets():
   assert not batch["loss_weights"][:, 0].any()
   assert (batch["positions"][:, 0] == 32).all()
   assert batch["pcm"].std() > 1000
+
+
+def test_packed_rows():
+  packed = SyntheticBatches(
+    64, 3, 50, max_tokens=20, row_tokens=50, questions_per_row=4, num_threads=0
+  )
+  (batch,) = first(packed, 1)
+  assert batch["tokens"].shape == (64, 50)
+  assert packed.shape(0) == Shape(64, 50)
+  ids = batch["segment_ids"]
+  # Of 10 to 20 tokens: two at least, four at most fit.
+  assert set(ids.max(1)) == {2, 3, 4}
+  starts = np.diff(ids, axis=1, prepend=0) > 0
+  assert (batch["positions"][starts] == 32).all()
+  assert (batch["loss_weights"] == ((ids > 0) & ~starts)).all()
+  for row in ids:
+    lengths = np.bincount(row)[1:]
+    assert ((lengths >= 10) & (lengths <= 20)).all()
 
 
 def test_hosts_and_restarts_change_nothing():

@@ -43,7 +43,7 @@ class Plan:
     model: sizes, remat and number types.
     topology: where.
     mesh: chips along data, fsdp and tensor; one of them may be -1.
-    batch: questions of a step.
+    batch: rows of a step.
     micro_batches: parts of the batch.
     text_tokens: T.
     trainable: regexes of the trained parameters.
@@ -51,6 +51,7 @@ class Plan:
     max_grad_norm: see train_step.
     augment: see train_step.
     loss_chunk: see train_step.
+    row_questions: mean number of questions of a row.
   """
 
   model: LtuConfig
@@ -64,6 +65,7 @@ class Plan:
   max_grad_norm: float = 1.0
   augment: Augment | None = None
   loss_chunk: int = 0
+  row_questions: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ import ml_collections
 from ltu_jax import config as config_lib
 from ltu_jax.aot.compile import Plan, PlanError
 from ltu_jax.aot.topologies import Topology
+from ltu_jax.data import buckets
 from ltu_jax.sharding import MESH_AXES
 
 
@@ -35,8 +36,11 @@ def plan_of(
   mesh: str | None = None,
   batch: int | None = None,
   stage: int | None = None,
+  row_questions: float | None = None,
 ) -> Plan:
   """Makes the plan of a stage of a config on a topology.
+
+  With length buckets it is that of the widest, which takes most memory.
 
   Args:
     config: the run's config.
@@ -45,9 +49,12 @@ def plan_of(
       slices the data axis over them.
     batch: by default that of the config.
     stage: number; by default the config's last one.
+    row_questions: mean number of questions of a row; 1 by default, and needed
+      where the config packs several into one.
 
   Raises:
-    PlanError: a stage that the config does not have, or see `parse_mesh`.
+    PlanError: a stage that the config does not have, `row_questions` that are
+      missing or more than a row has, or see `parse_mesh`.
     ConfigError: see config.
   """
   stages = {s.number: s for s in config_lib.stages(config)}
@@ -61,16 +68,30 @@ def plan_of(
     taken = -math.prod(shape.values()) or 1
     free = next(axis for axis, size in shape.items() if size == -1)
     shape[free] = max(1, topology.num_devices // taken)
+  most = config.data.questions_per_row
+  if row_questions is None and most > 1:
+    raise PlanError(
+      f"config.data.questions_per_row is {most}: how many a row has on the"
+      " average depends on the data; say it with --row_questions (training"
+      " prints it as a stage begins, and so does python -m benchmarks.packing)"
+    )
+  if not 1 <= (row_questions or 1) <= most:
+    raise PlanError(
+      f"--row_questions={row_questions}: a row has 1 to"
+      f" {most} (config.data.questions_per_row)"
+    )
+  max_tokens = stages[number].max_tokens or config.data.max_tokens
   return Plan(
     config_lib.model_config(config),
     topology,
     shape,
     config.data.batch_size if batch is None else batch,
     config.data.micro_batches,
-    stages[number].max_tokens or config.data.max_tokens,
+    buckets.shapes_of(config.data, max_tokens)[-1].tokens,
     stages[number].trainable,
     config.optimizer.loss_norm,
     config.optimizer.max_grad_norm,
     config_lib.augment(config),
     config.optimizer.loss_chunk,
+    row_questions or 1.0,
   )

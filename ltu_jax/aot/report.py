@@ -58,7 +58,12 @@ def as_json(plan: Plan, result: Result) -> dict[str, Any]:
     "missing_bytes": result.missing_bytes,
     "compile_seconds": result.seconds,
     "collectives": by_kind(result),
-    "flops_a_question": dataclasses.asdict(roofline.question(plan)),
+    "questions_a_row": plan.row_questions,
+    "flops_a_row": dataclasses.asdict(roofline.row(plan)),
+    "flops_a_question": {
+      name: value / plan.row_questions
+      for name, value in dataclasses.asdict(roofline.row(plan)).items()
+    },
     "parts": [dataclasses.asdict(part) for part in result.parts],
   }
   if result.fits:
@@ -77,7 +82,7 @@ def as_json(plan: Plan, result: Result) -> dict[str, Any]:
 def text(plan: Plan, result: Result) -> str:
   """The report of a training step."""
   data = as_json(plan, result)
-  flops = roofline.question(plan)
+  flops, each = roofline.row(plan), 1e12 * plan.row_questions
   mesh = ", ".join(f"{k} {v}" for k, v in plan.mesh.items())
   lines = [
     f"training step on {plan.topology} ({plan.topology.num_chips} chips), mesh "
@@ -103,8 +108,8 @@ def text(plan: Plan, result: Result) -> str:
   bounds = roofline.bounds(plan, result)
   lines += parts_lines(plan, result)
   lines += [
-    f"  a question: {flops.model / 1e12:.2f} model TFLOPs, "
-    f"{flops.executed / 1e12:.2f} with what remat repeats",
+    f"  a question: {flops.model / each:.2f} model TFLOPs, "
+    f"{flops.executed / each:.2f} with what remat repeats",
     f"  a step takes at least: compute {bounds.compute:.3f} s, memory "
     f"{bounds.memory:.3f} s, interconnect {bounds.interconnect:.3f} s; "
     f"{bounds.limit} decides",
@@ -124,9 +129,10 @@ def parts_lines(plan: Plan, result: Result) -> list[str]:
   if not products:
     return []
   share = products * plan.topology.num_devices / plan.batch
-  formula = roofline.question(plan).executed
+  formula = roofline.row(plan).executed
+  each = share / plan.row_questions
   lines = [
-    f"  products of the program: {share / 1e12:.2f} TFLOPs a question, "
+    f"  products of the program: {each / 1e12:.2f} TFLOPs a question, "
     f"{share / formula:.2%} of the formula"
   ]
   if cycles:

@@ -32,13 +32,13 @@ class Bounds:
     interconnect: bytes that the collectives make a chip send, over the links of
       a chip in the slice's corner; with several slices, also the gradients of
       the trained part over the data center's network.
-    questions: of a step.
+    questions: of a step, on the average.
   """
 
   compute: float
   memory: float
   interconnect: float
-  questions: int
+  questions: float
 
   @property
   def seconds(self) -> float:
@@ -62,8 +62,8 @@ def trains_encoder(trainable: Sequence[str]) -> bool:
   return any(pattern.startswith("^encoder") for pattern in trainable)
 
 
-def question(plan: Plan, trainable: Sequence[str] | None = None) -> flops.Flops:
-  """FLOPs of a question; by default one that trains what the plan does."""
+def row(plan: Plan, trainable: Sequence[str] | None = None) -> flops.Flops:
+  """FLOPs of a row; by default one that trains what the plan does."""
   trainable = plan.trainable if trainable is None else trainable
   return flops.train_question(
     plan.model,
@@ -98,12 +98,12 @@ def bounds(plan: Plan, result: Result) -> Bounds:
     s = plan.topology.slices
     crossing = 2 * (s - 1) / s * tree_bytes(state["trainable"], True) / ways
     interconnect = max(interconnect, crossing / chip.dcn_bandwidth)
-  work = question(plan).executed * plan.batch
+  work = row(plan).executed * plan.batch
   return Bounds(
     work / (chips * chip.flops),
     moved / chip.hbm_bandwidth,
     interconnect,
-    plan.batch,
+    plan.batch * plan.row_questions,
   )
 
 
@@ -117,7 +117,7 @@ def stage_hours(
   """
   hours = {}
   for stage in PUBLISHED:
-    work = question(plan, stage.trainable).executed / question(plan).executed
+    work = row(plan, stage.trainable).executed / row(plan).executed
     own = dataclasses.replace(bounds, compute=bounds.compute * work)
     questions = stage.handoff_step * PUBLISHED_BATCH
     hours[stage.number] = questions / own.rate(share) / 3600

@@ -180,7 +180,7 @@ def devices(topology: Topology) -> Sequence[jax.Device]:
     reason = str(error).splitlines()[0]
     if "not installed" in reason:
       raise TopologyError(
-        "no TPU compiler here: pip install -e '.[aot]' brings libtpu, which "
+        "no TPU compiler here: pip install 'ltu-jax[aot]' brings libtpu, which "
         f"compiles on a machine without a TPU ({reason})"
       ) from error
     hint = ""

@@ -6,6 +6,7 @@ python -m ltu_jax.aqa make --source=folder:sounds --out=aqa --tfds=data
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 
+from ltu_jax import version
 from ltu_jax.aqa import make_command
 from ltu_jax.aqa.asking import command as ask_command
 from ltu_jax.aqa.asking import features_command
@@ -39,6 +40,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     "Ctrl-C.",
     allow_abbrev=False,
   )
+  version.add(parser)
   commands = parser.add_subparsers(
     dest="command", required=True, metavar="COMMAND"
   )

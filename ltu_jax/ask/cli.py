@@ -9,7 +9,7 @@ python -m ltu_jax.ask --bundle=ltu-bundle --chat clip.wav
 import argparse
 from collections.abc import Sequence
 
-from ltu_jax import model_flags
+from ltu_jax import model_flags, version
 from ltu_jax.answers.windows import MOST_OVERLAP
 from ltu_jax.ask.errors import AskError
 
@@ -94,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
     "mistake in the call, 130 stopped by Ctrl-C.",
     allow_abbrev=False,
   )
+  version.add(made)
   made.add_argument(
     "inputs",
     nargs="*",

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from ltu_jax import version
 from ltu_jax.convert.from_torch import entries, problems
 from ltu_jax.convert.model_card import model_card
 from ltu_jax.convert.names import PREFIX, part_of_name
@@ -65,6 +66,7 @@ def write_bundle(
   config = {
     "format": FORMAT,
     "version": VERSION,
+    "made_by": version.TEXT,
     "model": dataclasses.asdict(cfg),
     "stage": None if stage is None else dataclasses.asdict(stage),
     "training": dict(training),

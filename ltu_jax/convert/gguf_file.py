@@ -133,7 +133,7 @@ def _library() -> types.ModuleType:
     import gguf
   except ImportError as e:
     raise ConversionError(
-      "reading GGUF files needs gguf: pip install -e '.[convert]'"
+      "reading GGUF files needs gguf: pip install 'ltu-jax[convert]'"
     ) from e
   return gguf
 

@@ -22,9 +22,6 @@ from ltu_jax.convert.tensors import (
 )
 from ltu_jax.models.ltu import PART_TYPES, LtuConfig, part_of
 
-DTYPES = ("bfloat16", "float16", "float32")
-"""What the decoder can be stored in; everything else is float32."""
-
 # Sign-free bits of the exponent: all set in an infinity or a NaN.
 _EXPONENT = {
   np.dtype(np.float16): np.uint16(0x7C00),

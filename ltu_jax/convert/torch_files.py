@@ -159,7 +159,7 @@ def _load_torch(path: pathlib.Path) -> Mapping[str, Any]:
   except ImportError as e:
     raise ConversionError(
       f"{path}: a torch file is read with torch, which is not installed: "
-      "pip install -e '.[convert]'"
+      "pip install 'ltu-jax[convert]'"
     ) from e
   try:
     with warnings.catch_warnings():

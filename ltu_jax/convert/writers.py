@@ -185,7 +185,8 @@ def write_torch(path: str | os.PathLike, tensors: Mapping[str, Tensor]) -> None:
   except ModuleNotFoundError as error:
     raise ConversionError(
       f"{path}: this format is written with torch, which is not installed: "
-      "pip install -e '.[convert]', or choose a name that ends in .safetensors"
+      "pip install 'ltu-jax[convert]', or choose a name that ends in "
+      ".safetensors"
     ) from error
   with fresh_file(path) as work, _progress(path, tensors) as bar:
     # It has no name: the system removes it however the process ends.

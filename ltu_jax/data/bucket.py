@@ -34,7 +34,7 @@ def check_folder(folder: str | os.PathLike) -> None:
   if is_bucket(folder) and importlib.util.find_spec("gcsfs") is None:
     raise ValueError(
       f"{folder}: reading from a bucket needs gcsfs; install it with:"
-      " pip install -e '.[gcs]'"
+      " pip install 'ltu-jax[gcs]'"
     )
 
 
@@ -54,7 +54,7 @@ def how_to_prepare(name: str, folder: str | os.PathLike) -> str:
     f"tfds build {name} --imports=tfds_builders"
     f"{' --manual_dir=DIR' if is_full else ''} --data_dir={data_dir}"
   )
-  notes = "the command needs: pip install -e '.[beam]'"
+  notes = "the command needs: pip install 'ltu-jax[beam]'"
   if is_full:
     notes += "; tfds_builders/openaqa/README.md says what DIR has to hold"
   where = f"{name} is not prepared in {folder}"

@@ -15,9 +15,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
+from etils import epath
 from google.protobuf.message import DecodeError
 
-from ltu_jax.data import bucket, question_index
+from ltu_jax.data import bucket, question_index, question_texts
 from ltu_jax.data.question_index import QuestionIndex
 
 _READ_ERRORS = (RuntimeError, DecodeError, ValueError)
@@ -88,6 +89,7 @@ class QuestionSource(Sequence[Question]):
       `instruction`, `output`, and `input` where questions have more text).
     index: Which questions are in, in row order.
     version: Name and version of the data set; "" where it has none.
+    texts: File of all texts (question_texts.py); None where there is none.
   """
 
   def __init__(
@@ -95,6 +97,7 @@ class QuestionSource(Sequence[Question]):
     clips: Sequence[Mapping[str, Any]],
     index: QuestionIndex,
     version: str = "",
+    texts: epath.Path | None = None,
   ):
     """Joins records and index.
 
@@ -112,6 +115,7 @@ class QuestionSource(Sequence[Question]):
     self.clips = clips
     self.index = index
     self.version = version
+    self.texts = texts
 
   @classmethod
   def open(
@@ -147,10 +151,12 @@ class QuestionSource(Sequence[Question]):
         f"{name} has no split {split!r}; it has {', '.join(splits)}"
       )
     path = question_index.path(builder.data_path, split)
+    texts = question_texts.path(builder.data_path, split)
     return cls(
       builder.as_data_source(split),
       QuestionIndex.load(path),
       builder.info.full_name,
+      texts if texts.exists() else None,
     )
 
   def select(
@@ -160,7 +166,7 @@ class QuestionSource(Sequence[Question]):
   ) -> "QuestionSource":
     """Returns the questions of some tasks and data sets; None is all."""
     index = self.index.select(tasks, datasets)
-    return QuestionSource(self.clips, index, self.version)
+    return QuestionSource(self.clips, index, self.version, self.texts)
 
   @property
   def num_rows(self) -> int:
@@ -178,28 +184,51 @@ class QuestionSource(Sequence[Question]):
       RecordError: If the record cannot be read.
       IndexError: If there is no such row, or its record has no such question.
     """
+    return self.several([row])[0]
+
+  def several(self, rows: Sequence[int]) -> list[Question]:
+    """Reads questions about one clip, and its record once.
+
+    Raises:
+      RecordError: If the record cannot be read.
+      IndexError: If there is no such row, or its record has no such question.
+    """
     index = self.index
-    clip, place = int(index.clip[row]), int(index.question[row])
+    clip = int(index.clip[rows[0]])
     record = self.record(clip)
     clip_id = _text(record["id"], clip)
-    questions = record["questions"]
-    count = len(questions["instruction"])
-    if place >= count:
-      raise IndexError(
-        f"clip {clip_id!r} has {count} questions and the index names question"
-        f" {place}: it belongs to other records"
+    found = []
+    for row in rows:
+      place = int(index.question[row])
+      count = len(record["questions"]["instruction"])
+      if place >= count:
+        raise IndexError(
+          f"clip {clip_id!r} has {count} questions and the index names question"
+          f" {place}: it belongs to other records"
+        )
+      instruction, input_, output = _texts(record, place, clip, clip_id)
+      question = Question(
+        clip=clip,
+        clip_id=clip_id,
+        audio=record["audio"],
+        instruction=instruction,
+        input=input_,
+        output=output,
+        task=index.tasks[index.task[row]],
+        dataset=index.datasets[index.dataset[row]],
       )
-    text = lambda key: _text(questions[key][place], clip, clip_id)
-    return Question(
-      clip=clip,
-      clip_id=clip_id,
-      audio=record["audio"],
-      instruction=text("instruction"),
-      input=text("input") if "input" in questions else "",
-      output=text("output"),
-      task=index.tasks[index.task[row]],
-      dataset=index.datasets[index.dataset[row]],
-    )
+      found.append(question)
+    return found
+
+  def texts_of(self, clip: int) -> list[list[str]]:
+    """Reads [instruction, input, output] of all questions of a record.
+
+    Raises:
+      RecordError: If it cannot be read.
+    """
+    record = self.record(clip)
+    count = len(record["questions"]["instruction"])
+    return [_texts(record, place, clip) for place in range(count)]
 
   def record(self, clip: int) -> Mapping[str, Any]:
     """Reads a clip's record; the one place that knows the readers' errors.
@@ -218,6 +247,16 @@ class QuestionSource(Sequence[Question]):
     question = dataclasses.asdict(self[row])
     del question["audio"]
     return {"row": row, **question}
+
+
+def _texts(
+  record: Mapping[str, Any], place: int, clip: int, clip_id: str = ""
+) -> list[str]:
+  """[instruction, input, output] of a record's question."""
+  questions = record["questions"]
+  text = lambda key: _text(questions[key][place], clip, clip_id)
+  more = text("input") if "input" in questions else ""
+  return [text("instruction"), more, text("output")]
 
 
 def _text(value: bytes | str, clip: int, clip_id: str = "") -> str:

@@ -6,14 +6,19 @@ How a batch is cut over devices may let two hosts hold the same rows (an axis
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import grain
+
+Places = Sequence[int] | Mapping[int, Sequence[int]] | None
+"""Which rows of a batch a host takes, from 0; None for all of them.
+
+Where batches have different numbers of rows: number -> places."""
 
 
 def dataset(
   rows: grain.MapDataset,
-  places: Sequence[int] | None,
+  places: Places,
   batch_size: int,
   num_threads: int,
 ) -> grain.IterDataset:
@@ -30,12 +35,22 @@ def dataset(
   """
   places = checked(places, batch_size)
   picked = grain.MapDataset.source(_Share(rows, places, batch_size))
-  return picked.batch(len(places)).to_iter_dataset(
+  return ahead(picked.batch(len(places)), num_threads)
+
+
+def ahead(batches: grain.MapDataset, num_threads: int) -> grain.IterDataset:
+  """Returns batches, made ahead in threads; 0 makes them when asked."""
+  return batches.to_iter_dataset(
     grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=num_threads)
   )
 
 
-def checked(places: Sequence[int] | None, batch_size: int) -> list[int]:
+def endless() -> grain.MapDataset:
+  """Returns 0, 1, 2, ... without end."""
+  return grain.MapDataset.range(sys.maxsize)
+
+
+def checked(places: Places, batch_size: int) -> list[int]:
   """Places of a host in a batch; all of them for None.
 
   Raises:
@@ -43,6 +58,8 @@ def checked(places: Sequence[int] | None, batch_size: int) -> list[int]:
   """
   if places is None:
     return list(range(batch_size))
+  if isinstance(places, Mapping):
+    places = places[batch_size]
   places = [int(place) for place in places]
   if not places or min(places) < 0 or max(places) >= batch_size:
     raise ValueError(

@@ -13,6 +13,7 @@ import grain
 import numpy as np
 
 from ltu_jax.data import share
+from ltu_jax.data.buckets import Shape
 from ltu_jax.data.openaqa import (
   AUDIO_TOKENS,
   CLIP_SAMPLES,
@@ -32,7 +33,9 @@ class SyntheticBatches:
     batch_size: Rows of a batch over all hosts.
     seed: Decides all values.
     vocab_size: Ids are below it.
-    max_tokens: T; texts have T / 2 to T tokens.
+    max_tokens: Of a question; they have half as many to so many.
+    row_tokens: T; 0 for `max_tokens`.
+    questions_per_row: At most; so many as T has room for.
     text_only: No row has audio.
     audio_tokens: Positions that the model's audio takes up before the text.
     num_threads: Threads that each make a batch ahead.
@@ -43,11 +46,13 @@ class SyntheticBatches:
   vocab_size: int
   _: dataclasses.KW_ONLY
   max_tokens: int = MAX_TOKENS
+  row_tokens: int = 0
+  questions_per_row: int = 1
   text_only: bool = False
   audio_tokens: int = AUDIO_TOKENS
   num_threads: int = 4
 
-  def dataset(self, places: Sequence[int] | None = None) -> grain.IterDataset:
+  def dataset(self, places: share.Places = None) -> grain.IterDataset:
     """Returns one host's share of the stream; see `openaqa.Batches.dataset`.
 
     Raises:
@@ -68,31 +73,48 @@ class SyntheticBatches:
     self,
     step: int,
     batch: Mapping[str, np.ndarray],
-    places: Sequence[int] | None = None,
+    places: share.Places = None,
   ) -> Sequence[Unreadable]:
     """Returns nothing: every row can be read."""
     del step, batch, places
     return ()
 
+  def shape(self, step: int) -> Shape:
+    """Returns the shape of a batch: all are of the widest bucket."""
+    del step
+    return Shape(self.batch_size, self.row_tokens or self.max_tokens)
+
+  def num_padding(self, step: int) -> int:
+    """Returns 0: no row is missing."""
+    del step
+    return 0
+
   def row(self, place: int) -> dict[str, np.ndarray]:
     """Returns the row of a place; its form is that of `openaqa.make_row`."""
     rng = np.random.default_rng((self.seed, int(place)))
-    n = int(rng.integers(max(2, self.max_tokens // 2), self.max_tokens + 1))
-    tokens = rng.integers(1, self.vocab_size, n, np.int32)
-    weights = np.ones(n, np.float32)
-    weights[0] = 0  # the first token is no target
+    width = self.row_tokens or self.max_tokens
+    tokens = np.zeros((3, width), np.int32)
+    weights = np.zeros(width, np.float32)
+    begin = 0
+    for number in range(1, self.questions_per_row + 1):
+      n = int(rng.integers(max(2, self.max_tokens // 2), self.max_tokens + 1))
+      if begin + n > width:
+        break
+      here = slice(begin, begin + n)
+      tokens[0, here] = rng.integers(1, self.vocab_size, n, np.int32)
+      tokens[1, here] = self.audio_tokens + np.arange(n)
+      tokens[2, here] = number
+      weights[begin + 1 : begin + n] = 1  # the first token is no target
+      begin += n
     pcm, num_samples = np.zeros(CLIP_SAMPLES, np.int16), 0
     if not self.text_only:
       num_samples = CLIP_SAMPLES
       pcm = rng.integers(-8000, 8000, CLIP_SAMPLES, np.int16)
-    pad = (0, self.max_tokens - n)
     return {
       "pcm": pcm,
       "num_samples": np.int32(num_samples),
-      "tokens": np.pad(tokens, pad),
-      "positions": np.pad(
-        self.audio_tokens + np.arange(n, dtype=np.int32), pad
-      ),
-      "segment_ids": np.pad(np.ones(n, np.int32), pad),
-      "loss_weights": np.pad(weights, pad),
+      "tokens": tokens[0],
+      "positions": tokens[1],
+      "segment_ids": tokens[2],
+      "loss_weights": weights,
     }

@@ -41,6 +41,13 @@ class Tokenizer(Protocol):
     """Returns the ids of a text, with begin and end ids where asked."""
     ...
 
+  def count(self, texts: Sequence[str]) -> list[int]:
+    """Returns how many ids `encode` gives for each, begin and end id too.
+
+    It takes all cores.
+    """
+    ...
+
   def decode(self, ids: Sequence[int]) -> str:
     """Returns the text of ids; begin, end and pad ids have no text."""
     ...
@@ -111,6 +118,11 @@ class SentencePieceTokenizer:
     """Returns the ids of a text, with begin and end ids where asked."""
     ids = self._processor.encode(text)
     return [self.bos_id] * bos + ids + [self.eos_id] * eos
+
+  def count(self, texts: Sequence[str]) -> list[int]:
+    """Returns the lengths with begin and end id; see `Tokenizer`."""
+    ids = self._processor.encode(list(texts), num_threads=os.cpu_count())
+    return [len(some) + 2 for some in ids]
 
   def decode(self, ids: Sequence[int]) -> str:
     """Returns the text of ids; ids 0, 1 and 2 have no text.

@@ -213,6 +213,6 @@ def _package():
     import openai
   except ImportError as error:
     raise EndpointError(
-      "the package openai is missing: pip install -e '.[evaluate]'"
+      "the package openai is missing: pip install 'ltu-jax[evaluate]'"
     ) from error
   return openai

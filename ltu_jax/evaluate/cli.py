@@ -8,7 +8,7 @@ python -m ltu_jax.evaluate report runs/a/evaluation runs/b/evaluation
 import argparse
 from collections.abc import Sequence
 
-from ltu_jax import model_flags
+from ltu_jax import model_flags, version
 from ltu_jax.endpoint import flags
 from ltu_jax.evaluate import controls
 from ltu_jax.evaluate.embeddings import choose
@@ -100,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     "by Ctrl-C; the same command goes on.",
     allow_abbrev=False,
   )
+  version.add(parser)
   _add_model(parser)
   _add_sets(parser)
   _add_answers(parser)

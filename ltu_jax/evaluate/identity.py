@@ -12,10 +12,10 @@ from typing import Any
 import jax
 from flax import nnx
 
-from ltu_jax import checksum
+from ltu_jax import __version__, checksum
 from ltu_jax.models.ltu import LTU
 
-_PACKAGES = ("jax", "flax", "numpy", "ltu-jax")
+_PACKAGES = ("jax", "flax", "numpy")
 
 
 def of_model(model: LTU) -> str:
@@ -50,7 +50,7 @@ def revision() -> str:
 
 def versions() -> dict[str, str]:
   """Returns the versions of what computes."""
-  found = {"python": platform.python_version()}
+  found = {"python": platform.python_version(), "ltu-jax": __version__}
   for name in _PACKAGES:
     try:
       found[name] = metadata.version(name)

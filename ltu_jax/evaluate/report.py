@@ -15,8 +15,8 @@ from typing import Any
 
 import jax
 
+from ltu_jax import __version__, losses
 from ltu_jax import config as config_lib
-from ltu_jax import losses
 from ltu_jax.bucket_scratch import shown
 from ltu_jax.data.question_source import PrepareError, QuestionSource
 from ltu_jax.data.tokenizer import Tokenizer
@@ -110,7 +110,7 @@ def write(
   (root / "report.md").write_text(text, encoding="utf-8")
   numbers = {
     "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    "versions": {"python": platform.python_version()}
+    "versions": {"python": platform.python_version(), "ltu_jax": __version__}
     | {name: metadata.version(name) for name in _PACKAGES},
     "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
     "split": split,

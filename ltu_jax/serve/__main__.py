@@ -16,7 +16,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from ltu_jax import compile_cache, model_flags
+from ltu_jax import compile_cache, model_flags, version
 
 _EXTRA = ("fastapi", "uvicorn", "prometheus_client", "python_multipart")
 
@@ -52,7 +52,7 @@ def _serve(args: argparse.Namespace) -> None:
   needed = (*_EXTRA, "gradio") if args.page else _EXTRA
   if missing := [m for m in needed if importlib.util.find_spec(m) is None]:
     raise ServeError(
-      f"{', '.join(missing)} is not installed: pip install -e '.[demo]'"
+      f"{', '.join(missing)} is not installed: pip install 'ltu-jax[demo]'"
     )
   from ltu_jax.serve import server
   from ltu_jax.serve.access import allowed_hosts, is_loopback
@@ -163,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     description="Serve a trained model: HTTP endpoints, and a page.",
     allow_abbrev=False,
   )
+  version.add(parser)
   add = parser.add_argument
   model_flags.add(parser)
   add("--host", default="127.0.0.1", help="default: %(default)s")

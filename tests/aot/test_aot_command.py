@@ -9,7 +9,8 @@ from absl import flags
 
 from ltu_jax import config_flag
 from ltu_jax import main as train_main
-from ltu_jax.aot import __main__ as command
+from ltu_jax.aot import __main__ as aot_main
+from ltu_jax.aot import command
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = "--config=configs/stage4.py:tiny"
@@ -27,7 +28,7 @@ def aot(*arguments: str) -> subprocess.CompletedProcess:
 
 def test_both_commands_are_imported_in_one_process():
   """Each has a --config; training's is the one of absl's own flags."""
-  assert "workdir" in flags.FLAGS and train_main and command
+  assert "workdir" in flags.FLAGS and train_main and aot_main
   assert "topology" not in flags.FLAGS
 
 
@@ -37,7 +38,7 @@ def parse(monkeypatch):
 
   def parse(*arguments):
     values = flags.FlagValues()
-    command.define_flags(values)
+    aot_main.define_flags(values)
     line = ["aot", *arguments]
     # Where ml_collections looks for the fields that are set.
     monkeypatch.setattr(sys, "argv", line)

@@ -1,3 +1,4 @@
+import dataclasses
 import sys
 import types
 
@@ -30,7 +31,7 @@ def test_a_missing_compiler_is_named(monkeypatch):
     raise NotImplementedError("JAX TPU support not installed; cannot generate")
 
   monkeypatch.setattr(topologies.topologies, "get_topology_desc", fail)
-  with pytest.raises(TopologyError, match=r"pip install -e '\.\[aot\]'"):
+  with pytest.raises(TopologyError, match=r"pip install 'ltu-jax\[aot\]'"):
     topologies.devices(V5E_8)
 
 
@@ -84,6 +85,18 @@ def test_a_config_is_a_plan_with_the_devices_that_there_are():
   assert two.mesh == {"data": 2, "fsdp": 8, "tensor": 1}
   with pytest.raises(PlanError, match=r"--stage=3: the config has \[1, 4\]"):
     plans.plan_of(config, V5E_8, stage=3)
+
+
+def test_a_plan_of_packed_rows_is_told_what_only_the_data_know():
+  config = published.get_config("7b", stages=(4,))
+  config.data.update(questions_per_row=8, row_tokens=512, batch_size=64)
+  config.data.length_buckets = (128, 256)
+  with pytest.raises(PlanError, match="say it with --row_questions"):
+    plans.plan_of(config, V5E_8)
+  with pytest.raises(PlanError, match="a row has 1 to 8"):
+    plans.plan_of(config, V5E_8, row_questions=9.0)
+  made = plans.plan_of(config, V5E_8, row_questions=5.5)
+  assert (made.batch, made.text_tokens, made.row_questions) == (64, 512, 5.5)
 
 
 def test_fields_of_a_row_are_set_in_a_copy():
@@ -180,7 +193,7 @@ def test_bounds():
   gather = Collective("all-gather", 800e9, 8, 2, True)
   result = Result(1e9, collectives=(gather,))
   found = roofline.bounds(plan(), result)
-  work = roofline.question(plan()).executed
+  work = roofline.row(plan()).executed
   assert found.compute == 256 * work / (8 * 197e12)
   # A corner of 2 x 4 chips has two neighbours.
   assert found.interconnect == 7 / 8 * 1600e9 / (2 * 50e9)
@@ -188,6 +201,9 @@ def test_bounds():
   assert found.memory == pytest.approx(3 * 13.9e9 / 819e9, rel=0.03)
   assert found.limit == "interconnect"
   assert found.rate(0.5) == pytest.approx(128 / found.interconnect)
+  # Rows of 3.5 questions: the same step, more questions.
+  packed = dataclasses.replace(plan(), row_questions=3.5)
+  assert roofline.bounds(packed, result).rate() == 3.5 * found.rate()
 
 
 def test_hours_of_the_published_stages():

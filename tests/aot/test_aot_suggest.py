@@ -34,7 +34,7 @@ def test_less_is_recomputed_first_and_the_encoder_apart(trains, remats):
   """Of a frozen encoder nothing is kept, so that its policy is no choice."""
   patterns = plan().trainable if trains else ("^projector/",)
   made = list(suggest.candidates(plan(trainable=patterns)))
-  work = [roofline.question(option).executed for option in made]
+  work = [roofline.row(option).executed for option in made]
   assert work == sorted(work)
   assert len(set(work)) == remats
 

@@ -1,4 +1,4 @@
-"""Compiles for TPUs: needs libtpu, pip install -e '.[aot]'."""
+"""Compiles for TPUs: needs libtpu, pip install 'ltu-jax[aot]'."""
 
 import json
 import os

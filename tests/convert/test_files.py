@@ -245,7 +245,9 @@ def test_missing_files(tmp_path, read):
 def test_without_torch(tmp_path, monkeypatch):
   torch.save({"w": torch.ones(1)}, tmp_path / "a.bin")
   monkeypatch.setitem(sys.modules, "torch", None)
-  with pytest.raises(ConversionError, match=r"pip install -e '\.\[convert\]'"):
+  with pytest.raises(
+    ConversionError, match=r"pip install 'ltu-jax\[convert\]'"
+  ):
     open_weights(tmp_path / "a.bin")
 
 

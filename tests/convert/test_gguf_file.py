@@ -147,5 +147,5 @@ def test_without_the_library_the_message_says_how_to_get_it(
   tmp_path, monkeypatch
 ):
   monkeypatch.setitem(sys.modules, "gguf", None)
-  with pytest.raises(ConversionError, match=r"install -e '\.\[convert\]'"):
+  with pytest.raises(ConversionError, match=r"install 'ltu-jax\[convert\]'"):
     read_gguf(tmp_path / "x.gguf")

@@ -148,6 +148,6 @@ def test_other_kinds_of_address(data):
 def test_without_gcsfs_the_error_says_what_to_install(data, monkeypatch):
   monkeypatch.setattr(bucket.importlib.util, "find_spec", lambda name: None)
   with pytest.raises(
-    prepare.PrepareError, match=r"needs gcsfs; .* pip install -e '\.\[gcs\]'"
+    prepare.PrepareError, match=r"needs gcsfs; .* pip install 'ltu-jax\[gcs\]'"
   ):
     prepare.open_splits(data | {"dir": "gs://x/y"})

@@ -74,7 +74,7 @@ def with_audio(audio):
 
 
 def test_a_row_holds_the_clip_and_the_example():
-  row = make_row(SOURCE[5], SPM)
+  row = make_row([SOURCE[5]], SPM)
   samples = made_up_clips.samples_of(3)  # Rows 3, 4, 5 are clip 3's.
   assert row["num_samples"] == len(samples)
   np.testing.assert_array_equal(row["pcm"][: len(samples)], samples)
@@ -95,7 +95,7 @@ def test_a_row_holds_the_clip_and_the_example():
 
 def test_more_text_of_a_question_is_in_its_prompt():
   question = dataclasses.replace(SOURCE[5], input="The rain, café.")
-  row = make_row(question, SPM)
+  row = make_row([question], SPM)
   tokens, weights = tokenizer.tokenize_example(
     SPM, "Question 3.2: what?", "The rain, café.", "Answer 3.2, café."
   )
@@ -107,7 +107,7 @@ def test_more_text_of_a_question_is_in_its_prompt():
 
 def test_answer_only_weighs_the_answer():
   both, answer = (
-    make_row(SOURCE[5], SPM, train_on_inputs=flag) for flag in (True, False)
+    make_row([SOURCE[5]], SPM, train_on_inputs=flag) for flag in (True, False)
   )
   np.testing.assert_array_equal(both["tokens"], answer["tokens"])
   n = int(answer["loss_weights"].sum())
@@ -120,7 +120,7 @@ def test_answer_only_weighs_the_answer():
 def test_a_long_clip_is_cut_and_a_long_text_too():
   long = np.arange(200000, dtype=np.int16)
   question = with_audio(made_up_clips.flac(long))[0]
-  row = make_row(question, SPM, max_tokens=12)
+  row = make_row([question], SPM, max_tokens=12)
   assert row["num_samples"] == CLIP_SAMPLES
   np.testing.assert_array_equal(row["pcm"], long[:CLIP_SAMPLES])
   assert row["tokens"].shape == (12,)
@@ -161,7 +161,7 @@ def test_rows_tells_what_is_in_a_batch():
     for i, row in enumerate(batches().rows(step)):
       assert_equal(
         {key: value[i] for key, value in batch.items()},
-        make_row(SOURCE[row], SPM),
+        make_row([SOURCE[row]], SPM),
       )
 
 
@@ -239,7 +239,7 @@ def test_rows_that_cannot_be_read_are_padding_in_their_place(hosts):
 
 
 def test_padding_has_the_form_of_a_row():
-  padding, row = padding_row(SPM, max_tokens=60), make_row(SOURCE[5], SPM)
+  padding, row = padding_row(SPM, max_tokens=60), make_row([SOURCE[5]], SPM)
   assert padding.keys() == row.keys()
   for key, value in padding.items():
     assert value.dtype == row[key].dtype

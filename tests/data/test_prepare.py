@@ -142,7 +142,7 @@ def test_full_is_not_built_by_the_trainer(full, prepare_it):
     "tfds build openaqa/full --imports=tfds_builders --manual_dir=DIR"
     f" --data_dir={full['dir']}",
     "tfds_builders/openaqa/README.md",
-    "pip install -e '.[beam]'",
+    "pip install 'ltu-jax[beam]'",
   )
   assert not os.path.exists(full["dir"])
 

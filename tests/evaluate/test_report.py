@@ -104,7 +104,7 @@ def test_json_has_all_numbers(written, config):
   assert numbers["held_out"]["order_given_labels"]["accuracy"] is None
   assert [s["steps"] for s in numbers["stages"]] == [40, 40, 0, 0]
   assert numbers["config"] == json.loads(config.to_json())
-  assert set(numbers["versions"]) >= {"python", "jax", "flax"}
+  assert set(numbers["versions"]) >= {"python", "ltu_jax", "jax", "flax"}
 
 
 def test_picture(written):

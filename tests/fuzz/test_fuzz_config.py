@@ -7,7 +7,6 @@ import ml_collections
 import pytest
 from absl import flags
 from hypothesis import strategies as st
-from ml_collections import config_flags
 
 from configs import quickstart
 from fuzz_cases import fuzzed
@@ -88,9 +87,7 @@ def test_types_stay_or_an_error(case, settings):
   argv = ["main", f"--config={ROOT}/configs/quickstart.py"]
   argv += [f"--config.{name}={value}" for name, value in settings]
   with case.refuses(FlagError, ConfigError):
-    flag = config_flags.DEFINE_config_file(
-      "config", flag_values=values, sys_argv=argv
-    )
+    flag = config_flag.define(values, argv)
     config_flag.parse(argv, values)
     config = config_flag.config(flag.value)
     _check_types(config, ORIGINAL, "config")

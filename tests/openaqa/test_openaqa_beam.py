@@ -24,7 +24,7 @@ def here(tmp_path_factory, folder):
 
 def check_same(first, second):
   names = sorted(p.name for p in first.glob("*-*"))
-  assert len(names) == 4  # Three shards and the index.
+  assert len(names) == 5  # Three shards, the index and the texts.
   for name in names:
     assert (first / name).read_bytes() == (second / name).read_bytes()
 
@@ -127,4 +127,4 @@ def test_without_apache_beam_it_is_named(folder, tmp_path):
     env=os.environ | {"PYTHONPATH": os.path.dirname(__file__)},
   )
   assert out.returncode == 1
-  assert "pip install -e '.[beam]'" in out.stderr
+  assert "pip install 'ltu-jax[beam]'" in out.stderr

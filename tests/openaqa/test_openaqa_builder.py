@@ -15,8 +15,9 @@ import tensorflow_datasets as tfds
 
 import made_up_sounds
 import tfds_builders
-from ltu_jax.data import question_index
+from ltu_jax.data import question_index, question_texts
 from ltu_jax.data.question_index import QuestionIndex
+from ltu_jax.data.question_source import QuestionSource
 
 _COUNTS = {"num_train": 20, "num_test": 8}
 
@@ -159,11 +160,12 @@ def test_another_process_builds_the_same(data_dir, sounds_dir, tmp_path):
     assert len(ours) == len(theirs)
     for a, b in zip(ours, theirs, strict=True):
       np.testing.assert_equal(a, b)
-    ours, theirs = (
-      question_index.path(path / "openaqa" / "mini" / "1.0.0", split)
-      for path in (data_dir, tmp_path)
-    )
-    assert ours.read_bytes() == theirs.read_bytes()
+    for path_of in (question_index.path, question_texts.path):
+      ours, theirs = (
+        path_of(path / "openaqa" / "mini" / "1.0.0", split)
+        for path in (data_dir, tmp_path)
+      )
+      assert ours.read_bytes() == theirs.read_bytes()
 
 
 def test_question_index_points_at_each_question(data_dir):
@@ -180,6 +182,13 @@ def test_question_index_points_at_each_question(data_dir):
     assert index.tasks[index.task[i]] == questions["task"][place].decode()
     dataset = index.datasets[index.dataset[i]]
     assert dataset == questions["dataset"][place].decode() == "mini"
+
+
+def test_the_texts_are_those_of_the_records(data_dir):
+  source = QuestionSource.open("openaqa/mini", "test", data_dir)
+  want = [source.texts_of(clip) for clip in range(len(source.clips))]
+  assert [*question_texts.read(source.texts)] == want
+  assert sum(map(len, want)) == len(source)
 
 
 def test_index_of_a_split_that_was_not_built(tmp_path):

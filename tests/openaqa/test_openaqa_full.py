@@ -17,8 +17,9 @@ import tensorflow_datasets as tfds
 import made_up_openaqa as made_up
 import tfds_builders
 from ltu_jax.audio.decode import decode
-from ltu_jax.data import question_index
+from ltu_jax.data import question_index, question_texts
 from ltu_jax.data.question_index import QuestionIndex
+from ltu_jax.data.question_source import QuestionSource
 from tfds_builders.openaqa import openaqa_dataset_builder
 
 Builder = openaqa_dataset_builder.Builder
@@ -268,3 +269,13 @@ def test_builder_survives_pickling(built):
 def test_importing_the_package_registers_the_builder():
   assert tfds_builders.openaqa_dataset_builder.Builder is Builder
   assert pathlib.Path(Builder.code_path).name == "openaqa_dataset_builder.py"
+
+
+@pytest.mark.parametrize("num_shards", [1, 3])
+def test_the_texts_are_those_of_the_records(folder, tmp_path, num_shards):
+  built = made_up.build(folder, tmp_path, {"num_shards": num_shards})
+  source = QuestionSource.open("openaqa/full", "train", tmp_path)
+  want = [source.texts_of(clip) for clip in range(len(source.clips))]
+  assert source.texts == question_texts.path(built.data_dir, "train")
+  assert [*question_texts.read(source.texts)] == want
+  assert sum(map(len, want)) == 69 and "café" in want[0][0][2]

@@ -55,9 +55,9 @@ def done(out):
 
 
 def same_files(first, second):
-  """Whether two data sets have the same records and index, byte for byte."""
+  """Whether records, index and texts of two data sets are the same bytes."""
   names = sorted(p.name for p in first.glob("*-*"))
-  assert len(names) == _SHARDS + 1
+  assert len(names) == _SHARDS + 2  # Index and texts.
   assert names == sorted(p.name for p in second.glob("*-*"))
   for name in names:
     assert (first / name).read_bytes() == (second / name).read_bytes()

@@ -127,7 +127,7 @@ def test_the_extra_is_missing(capsys, monkeypatch, tmp_path):
     lambda name: None if name == "uvicorn" else find(name),
   )
   err = fails(capsys, f"--bundle={tmp_path}", "--no-page")
-  assert "uvicorn is not installed: pip install -e '.[demo]'" in err
+  assert "uvicorn is not installed: pip install 'ltu-jax[demo]'" in err
 
 
 def test_tokens(capsys, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 from etils import epath
 
-from ltu_jax.data import question_index
+from ltu_jax.data import question_index, question_texts
 from tfds_builders import array_record
 from tfds_builders.openaqa import fetch, mini, sounds
 from tfds_builders.openaqa.full import build, build_report, plan
@@ -248,21 +248,19 @@ class Builder(array_record.ArrayRecordMixin, tfds.core.GeneratorBasedBuilder):
       self._build_full(dl_manager, download_config)
 
   def _index_questions(self) -> None:
-    """Writes the question index of each split of `mini`."""
+    """Writes index and texts of the questions of each split of `mini`."""
     for split in self.info.splits:
-      clips = (
-        [
-          (task.decode(), dataset.decode())
-          for task, dataset in zip(
-            record["questions"]["task"],
-            record["questions"]["dataset"],
-            strict=True,
-          )
+      kinds, texts = [], []
+      for record in self.as_data_source(split):
+        column = lambda key, of=record: [
+          x.decode() for x in of["questions"][key]
         ]
-        for record in self.as_data_source(split)
-      )
-      index = question_index.QuestionIndex.make(clips)
+        asked, answers = column("instruction"), column("output")
+        kinds.append([*zip(column("task"), column("dataset"), strict=True)])
+        texts.append([(q, "", a) for q, a in zip(asked, answers, strict=True)])
+      index = question_index.QuestionIndex.make(kinds)
       index.save(question_index.path(self.data_dir, split))
+      question_texts.save(question_texts.path(self.data_dir, split), texts)
 
   def _build_full(
     self,

@@ -20,7 +20,7 @@ import tensorflow_datasets as tfds
 import tqdm
 from etils import epath
 
-from ltu_jax.data import question_index
+from ltu_jax.data import question_index, question_texts
 from ltu_jax.data.question_index import QuestionIndex
 from tfds_builders.openaqa.full import (
   build_report,
@@ -281,8 +281,8 @@ def _run_with_beam(job: shards.Job, todo: Sequence[int], how: How) -> None:
     import apache_beam as beam
   except ImportError as error:
     raise BuildError(
-      "Beam was asked for and apache-beam is not installed: pip install -e"
-      " '.[beam]'"
+      "Beam was asked for and apache-beam is not installed: pip install"
+      " 'ltu-jax[beam]'"
     ) from error
   print(f"OpenAQA: making {len(todo)} shards with Beam", flush=True)
   with beam.Pipeline(
@@ -302,7 +302,7 @@ def assemble(
   data_dir: epath.Path,
   template: tfds.core.ShardedFileTemplate,
 ) -> tfds.core.SplitInfo:
-  """Puts the shards, the question index and the report into the data set.
+  """Puts the shards, index and texts of the questions, and the report together.
 
   The work folder keeps the shards until the data set is whole: on one disk they
   are linked, which takes no room.
@@ -327,6 +327,10 @@ def assemble(
     [part["records"] for part in parts],
   )
   index.save(question_index.path(data_dir, SPLIT))
+  question_texts.join(
+    [job.texts(shard) for shard in range(job.num_shards)],
+    question_texts.path(data_dir, SPLIT),
+  )
   text = json.dumps(report, indent=1, ensure_ascii=False)
   (data_dir / build_report.FILE).write_text(text + "\n")
   return tfds.core.SplitInfo(

@@ -20,6 +20,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from ltu_jax.audio.decode import AudioError
+from ltu_jax.data import question_texts
 from ltu_jax.data.question_index import QuestionIndex
 from tfds_builders.openaqa.full import clip_audio, spool
 from tfds_builders.openaqa.full.tally import Tally
@@ -58,13 +59,20 @@ class Job:
     """The question index of a shard."""
     return epath.Path(self.folder) / f"shard-{shard:05d}.npz"
 
+  def texts(self, shard: int) -> epath.Path:
+    """The texts of a shard's questions."""
+    return epath.Path(self.folder) / f"shard-{shard:05d}.jsonl.gz"
+
   def report(self, shard: int) -> epath.Path:
     """What came out of a shard; it is written last."""
     return epath.Path(self.folder) / f"shard-{shard:05d}.json"
 
   def is_done(self, shard: int) -> bool:
-    """Whether a shard was made before."""
-    return self.report(shard).exists()
+    """Whether a shard was made before, with its texts.
+
+    Builders before there were such files made none.
+    """
+    return self.report(shard).exists() and self.texts(shard).exists()
 
 
 def build(job: Job, shard: int) -> None:
@@ -90,6 +98,7 @@ def build(job: Job, shard: int) -> None:
     }
     _move(file, job.records(shard))
   QuestionIndex.make(work.questions).save(job.index(shard))
+  question_texts.save(job.texts(shard), work.texts)
   write_whole(job.report(shard), json.dumps(report))
 
 
@@ -98,6 +107,7 @@ class _Shard:
 
   Attributes:
     questions: (task, data set) of each question of each record.
+    texts: [instruction, input, output] of the same.
   """
 
   def __init__(self, job: Job, shard: int):
@@ -113,6 +123,7 @@ class _Shard:
       "tasks": collections.Counter(),
     }
     self.questions: list[list[tuple[str, str]]] = []
+    self.texts: list[list[tuple[str, str, str]]] = []
 
   def examples(self) -> Iterator[dict[str, Any]]:
     """Yields the records in order."""
@@ -126,6 +137,7 @@ class _Shard:
       entries = self._distinct(rows)
       kinds = [(entry.task, entry.dataset) for entry in entries]
       self.questions.append(kinds)
+      self.texts.append([(e.instruction, e.input, e.output) for e in entries])
       self._used["clips"].update({dataset for _, dataset in kinds})
       self._used["questions"].update(dataset for _, dataset in kinds)
       self._used["tasks"].update(task for task, _ in kinds)
