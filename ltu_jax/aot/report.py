@@ -35,6 +35,12 @@ def by_kind(result: Result) -> dict[str, dict[str, Any]]:
   }
 
 
+def sent_bytes(plan: Plan, result: Result) -> float:
+  """Bytes that a device sends for a question of the step."""
+  sent = sum(item.sent_bytes for item in result.collectives)
+  return sent / (plan.batch * plan.row_questions)
+
+
 def as_json(plan: Plan, result: Result) -> dict[str, Any]:
   """Everything that `text` prints, for programs."""
   chip = plan.topology.chip
@@ -58,6 +64,7 @@ def as_json(plan: Plan, result: Result) -> dict[str, Any]:
     "missing_bytes": result.missing_bytes,
     "compile_seconds": result.seconds,
     "collectives": by_kind(result),
+    "sent_bytes_a_question": sent_bytes(plan, result),
     "questions_a_row": plan.row_questions,
     "flops_a_row": dataclasses.asdict(roofline.row(plan)),
     "flops_a_question": {
@@ -105,6 +112,8 @@ def text(plan: Plan, result: Result) -> str:
       f"    {kind}: {item['count']}, {_gib(item['sent_bytes'])} GiB, largest "
       f"result {_gib(item['largest_result_bytes'])} GiB{unsure}"
     )
+  if data["collectives"]:
+    lines.append(f"    {sent_bytes(plan, result) / 2**20:.1f} MiB a question")
   bounds = roofline.bounds(plan, result)
   lines += parts_lines(plan, result)
   lines += [

@@ -204,6 +204,11 @@ def test_bounds():
   # Rows of 3.5 questions: the same step, more questions.
   packed = dataclasses.replace(plan(), row_questions=3.5)
   assert roofline.bounds(packed, result).rate() == 3.5 * found.rate()
+  # 1.4 TB of the step over 896 questions.
+  assert report.sent_bytes(packed, result) == 1400e9 / 896
+  assert f"{1400e9 / 896 / 2**20:.1f} MiB a question" in report.text(
+    packed, result
+  )
 
 
 def test_hours_of_the_published_stages():
