@@ -90,7 +90,7 @@ def folders(tmp_path_factory, model):
   states = [nnx.state(random_model(MODEL, seed)) for seed in range(3)]
   # A given decoder keeps its vocabulary, which is above the tokenizer's.
   parts = {name: getattr(MODEL, name) for name in PART_TYPES}
-  base.save(run.pretrained, states[0], parts, ["random"])
+  base.save(run.root / "pretrained", states[0], parts, ["random"])
   stages = config_lib.stages(run_config())
   for stage, other in zip(stages, states[1:], strict=True):
     part, _ = split_params(other, stage.trainable)

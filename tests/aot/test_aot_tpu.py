@@ -48,6 +48,7 @@ for name, chip in topologies.CHIPS.items():
 """
 
 
+@pytest.mark.slow
 def test_chips_are_known_by_the_names_that_libtpu_gives_them():
   subprocess.run([sys.executable, "-c", KINDS], cwd=ROOT, check=True)
 

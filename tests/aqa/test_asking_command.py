@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -83,6 +84,13 @@ def made(out):
 
 def replies(out):
   return [json.loads(x) for x in (out / "replies.jsonl").open()]
+
+
+def wait_for(condition, seconds=60):
+  end = time.monotonic() + seconds
+  while not condition():
+    assert time.monotonic() < end, "it did not come"
+    time.sleep(0.02)
 
 
 def report(out):
@@ -220,6 +228,9 @@ def test_killed_and_gone_on(records, out):
 
   def answer(request):
     if len(server.requests) == 4:
+      # A reply is written while the next is asked for.
+      file = out / "replies.jsonl"
+      wait_for(lambda: file.read_bytes().count(b"\n") == 3)
       fourth.set()
       killed.wait(60)
     return say(request)
