@@ -9,10 +9,12 @@ import subprocess
 import sys
 
 import pytest
+import setuptools
 import yaml
 from absl import flags
 from ml_collections import config_flags
 
+import ltu_jax
 from ltu_jax import config_flag, main
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -149,6 +151,39 @@ def test_rows_of_the_table_are_slices(parsed):
   assert parsed(command.replace("\\\n", " ").split()).mesh.fsdp == 16
 
 
+def copied(dockerfile):
+  """The paths of the repository that a Dockerfile copies."""
+  lines = re.findall(r"^COPY (?:--\S+ )?(.*) \S+$", dockerfile, re.M)
+  return " ".join(lines).split()
+
+
+# setuptools' own part of `pip install .`, where no ltu_jax is installed: -S
+# leaves out the lines of .pth files, of which an installation with -e is one.
+PREPARE = """
+import sys
+sys.path.append(sys.argv[1])
+from setuptools import build_meta
+build_meta.prepare_metadata_for_build_wheel(".")
+"""
+
+
+def test_the_image_installs_before_it_has_the_code(tmp_path):
+  text = (ROOT / "launch" / "Dockerfile").read_text()
+  for name in copied(text.partition("pip install")[0]):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    shutil.copy(ROOT / name, tmp_path / name)
+  site = pathlib.Path(setuptools.__file__).parents[1]
+  done = subprocess.run(
+    [sys.executable, "-I", "-S", "-c", PREPARE, site],
+    cwd=tmp_path,
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0, done.stderr[-2000:]
+  (metadata,) = tmp_path.glob("*.dist-info/METADATA")
+  assert f"\nVersion: {ltu_jax.__version__}\n" in metadata.read_text()
+
+
 def test_the_image_has_what_its_commands_need():
   text = (ROOT / "launch" / "Dockerfile").read_text()
   allowed = {
@@ -156,8 +191,7 @@ def test_the_image_has_what_its_commands_need():
     for line in (ROOT / ".dockerignore").read_text().splitlines()
     if line.startswith("!")
   }
-  copied = " ".join(re.findall(r"^COPY (?:--\S+ )?(.*) \S+$", text, re.M))
-  assert set(copied.split()) == allowed
+  assert {path.split("/")[0] for path in copied(text)} == allowed
   assert all((ROOT / name).exists() for name in allowed)
   assert re.search(r"^USER [1-9]\d*$", text, re.M)
   assert 'ENTRYPOINT ["python", "-m", "ltu_jax.main"]' in text
