@@ -49,7 +49,7 @@ def tool(name):
 
 
 @pytest.mark.parametrize(
-  "script", [SLURM, *ROOT.glob("launch/**/*.sh")], ids=lambda p: p.name
+  "script", [SLURM, *ROOT.glob(".ci/*")], ids=lambda p: p.name
 )
 def test_shell_scripts_are_clean(script):
   subprocess.run(["bash", "-n", script], check=True)
