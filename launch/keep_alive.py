@@ -121,8 +121,9 @@ class KeepAlive:
     except MachineError as error:
       return "failed", Seen(problem=str(error))
     except GcloudError as error:
-      if error.kind in ("", "ssh", "network"):
-        # A machine that goes away breaks whatever is done on it.
+      # A machine that goes away breaks whatever is done on it.
+      broken = error.kind == "absent" and had_machine
+      if broken or error.kind in ("", "ssh", "network"):
         if not self._state().is_ready() and had_machine:
           return "gone", Seen()
         how = "again" if error.kind == "network" else "failed"

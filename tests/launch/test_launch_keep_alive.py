@@ -166,6 +166,23 @@ def test_a_silent_worker_gets_a_new_machine(cloud, capfd, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_machine_that_is_gone_by_the_second_look(cloud, capfd):
+  """It was READY, and ssh finds none any more."""
+
+  def go():
+    cloud.wait_starts(1)
+    cloud.fault("tpu-vm ssh", "NOT_FOUND: Resource 'ltu' was not found")
+
+  story = _Story(go, lambda: None, lambda: _finish(cloud))
+  assert cloud.run("up", flags=["--keep-alive"], sleep=story) == 0
+  assert "the run is going on; watching it" in capfd.readouterr().err
+  # Where it is none of the machine, it stays wrong.
+  assert cloud("delete") == 0
+  cloud.fault("tpu-vm create", "NOT_FOUND: the network 'n' was not found")
+  assert cloud.run("up", flags=["--keep-alive"], sleep=_Story()) == 2
+
+
+@pytest.mark.slow
 def test_it_finds_a_run_that_goes_on(cloud, capfd):
   """The machine that watches may be another, or have been asleep."""
   assert cloud.run("up") == 0
