@@ -36,7 +36,7 @@ class Progress:
     """
     self._more = more
     self._name, self._total, self._tell = name, total, tell
-    self._before = self._done = done
+    self._done = done
     self._told = time.monotonic()
     # When the first one ended: it may have waited for a compiler.
     self._first: float | None = None
