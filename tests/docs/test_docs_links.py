@@ -15,7 +15,7 @@ _PATH = re.compile(
   rf"(?<![\w./=$-])((?:{'|'.join(TOP.split())}|shared|\.ci)/[\w./*-]*[\w/*]"
   r"|(?:[\w]+/)*\w+\.py)(?![\w/*])"
 )
-_MODULE = re.compile(r"-m ((?:ltu_jax|benchmarks|tests|tfds_builders)[\w.]*)")
+_MODULE = re.compile(rf"-m ((?:{'|'.join(TOP.split())})\b[\w.]*)")
 # Beside the repository, and what CONTRIBUTING.md says there is none of.
 _OUTSIDE = ("shared/", "utils.py")
 
