@@ -72,15 +72,22 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
   return parser.parse_args(argv)
 
 
-def _add_import(commands: argparse._SubParsersAction) -> None:
-  parser = commands.add_parser(
-    "import",
-    help="make a base folder from published weights",
-    description=_IMPORT,
+def _command(
+  commands: argparse._SubParsersAction, name: str, help: str, examples: str
+) -> argparse.ArgumentParser:
+  """Adds a command, whose examples stand in its help as they are."""
+  return commands.add_parser(
+    name,
+    help=help,
+    description=examples,
     formatter_class=argparse.RawDescriptionHelpFormatter,
     allow_abbrev=False,
   )
-  add = parser.add_argument
+
+
+def _add_import(commands: argparse._SubParsersAction) -> None:
+  text = "make a base folder from published weights"
+  add = _command(commands, "import", text, _IMPORT).add_argument
   add("--out", required=True, help="base folder to make")
   add("--base", help="an earlier import to build on")
   add(
@@ -120,13 +127,8 @@ def _add_import(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_export(commands: argparse._SubParsersAction) -> None:
-  parser = commands.add_parser(
-    "export",
-    help="write a trained model in another format",
-    description=_EXPORT,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-    allow_abbrev=False,
-  )
+  text = "write a trained model in another format"
+  parser = _command(commands, "export", text, _EXPORT)
   add = parser.add_argument
   source = parser.add_mutually_exclusive_group(required=True)
   source.add_argument("--workdir", help="folder of a trained run")
