@@ -37,10 +37,9 @@ def main() -> None:
   learn, keep = split(args.sounds)
   questions, data = args.out / "questions", args.out / "data"
   link(learn, args.sounds, args.out / "learn")
-  if not data.exists():
-    make = ["make", f"--source=folder@mine:{args.out / 'learn'}"]
-    if aqa.main([*make, f"--out={questions}", f"--tfds={data}"]):
-      sys.exit(1)
+  make = ["make", f"--source=folder@mine:{args.out / 'learn'}"]
+  if status := aqa.main([*make, f"--out={questions}", f"--tfds={data}"]):
+    sys.exit(status)
 
   config = finetune.get_config(args.variant)
   config.base = str(args.base)
