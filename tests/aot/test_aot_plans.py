@@ -93,8 +93,9 @@ def test_a_plan_of_packed_rows_is_told_what_only_the_data_know():
   config.data.length_buckets = (128, 256)
   with pytest.raises(PlanError, match="say it with --row_questions"):
     plans.plan_of(config, V5E_8)
-  with pytest.raises(PlanError, match="a row has 1 to 8"):
-    plans.plan_of(config, V5E_8, row_questions=9.0)
+  for wrong in (0.0, 9.0):
+    with pytest.raises(PlanError, match="a row has 1 to 8"):
+      plans.plan_of(config, V5E_8, row_questions=wrong)
   made = plans.plan_of(config, V5E_8, row_questions=5.5)
   assert (made.batch, made.text_tokens, made.row_questions) == (64, 512, 5.5)
 
