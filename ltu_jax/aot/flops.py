@@ -13,9 +13,6 @@ from ltu_jax.models.ltu import LtuConfig
 _FBANK_WINDOW = 512
 _FBANK_MELS = 128
 
-_STAGE_1 = ("projector",)
-"""The parts that stage 1 trains."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Flops:
@@ -52,26 +49,6 @@ def filter_banks(num_frames: int) -> int:
   """
   half = _FBANK_WINDOW // 2
   return num_frames * 2 * (2 * half * half + half * _FBANK_MELS)
-
-
-def train_question(
-  cfg: LtuConfig,
-  text_tokens: int,
-  trains_encoder: bool = True,
-  pcm: bool = True,
-  loss_chunk: int = 0,
-) -> Flops:
-  """FLOPs of one row of the batch with one clip, for the published stages.
-
-  Args:
-    cfg: the model.
-    text_tokens: T.
-    trains_encoder: stages 2 to 4; False for stage 1, which trains the bridge.
-    pcm: whether filter banks are made in the step.
-    loss_chunk: see train_step.
-  """
-  trained = ("encoder", "projector", "lora") if trains_encoder else _STAGE_1
-  return train_row(cfg, text_tokens, trained, pcm=pcm, loss_chunk=loss_chunk)
 
 
 def train_row(
