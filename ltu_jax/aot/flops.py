@@ -78,8 +78,9 @@ def train_row(
 
   Recomputed with remat "full": the layers once more, without the last product
   of a layer whose result the gradient does not need: `down_proj` (2 S F D) and
-  the encoder's `fc2` (2 Q 4 E^2). "dots" keeps products without a batch axis,
-  and computes attention again, which does not count here; "none" keeps all. A
+  the encoder's `fc2` (2 Q 4 E^2). "dots" keeps what the weights' products give,
+  and computes attention and the narrow half of adapters again, which do not
+  count here; "none" keeps all. A
   loss in chunks makes the logits once more, those of the padding of the last
   chunk too, which is left out.
 
