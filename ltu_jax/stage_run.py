@@ -294,6 +294,9 @@ class StageRun:
     values = {k: float(v) for k, v in values.items()}
     notes = {note: values.pop(note) for note in NOTES}
     values["lr"] = values.pop("learning_rate")
+    # Padding in place of rows that an epoch's last batch lacks is no clip.
+    absent = self.batches.num_padding(step - 1)
+    values["skipped"] -= absent
     seldom = ("skipped", "not_finite", "not_updated")
     line = {k: v for k, v in values.items() if v or k not in seldom}
     self.gauges.done(step, values)
@@ -305,10 +308,8 @@ class StageRun:
       if not values["not_finite"]:
         self._sums.setdefault(name, []).append(value)
     self.bad.note(step, values)
-    # Padding in place of rows that an epoch's last batch lacks is no clip.
-    absent = self.batches.num_padding(step - 1)
     rows = self.batches.shape(step - 1).rows - absent
-    self.skipped.count(int(values["skipped"]) - absent, rows)
+    self.skipped.count(int(values["skipped"]), rows)
     return notes
 
   def _means(self) -> dict[str, float]:
