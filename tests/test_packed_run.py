@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from flax import nnx
 
-import made_up_sounds
 import process_run
 from ltu_jax import metrics, train
 from ltu_jax.config import ConfigError
@@ -21,13 +20,6 @@ CHANGES = {
   "data.drop_audio": 0.2,
   "stages.stage2.steps": 5,
 }
-
-
-@pytest.fixture(scope="module")
-def sounds(tmp_path_factory):
-  root = tmp_path_factory.mktemp("sounds")
-  made_up_sounds.write_folder(root / "classes")
-  return root
 
 
 def packed(sounds):
