@@ -225,9 +225,7 @@ class Bound:
   @property
   def read(self) -> float:
     """Hearing a clip and reading the prompt: arithmetic alone."""
-    return (
-      flops.train_question(self.model.cfg, self.prompt).forward / self.flops
-    )
+    return flops.train_row(self.model.cfg, self.prompt, ()).forward / self.flops
 
   def answered(self, rows: int, tokens: float) -> float:
     """An answer of so many tokens, drawn with others in so many rows."""

@@ -25,12 +25,11 @@ import numpy as np
 import tfds_builders
 from ltu_jax import config as config_lib
 from ltu_jax import resume, supply
-from ltu_jax.aot import flops
+from ltu_jax.aot import flops, roofline
 from ltu_jax.curriculum import Stage
 from ltu_jax.data import layout, text_lengths
 from ltu_jax.data.question_source import QuestionSource
 from ltu_jax.data.tokenizer import load_tokenizer
-from ltu_jax.models.ltu import PART_TYPES
 
 assert tfds_builders  # Importing it registers the builder.
 
@@ -135,11 +134,7 @@ def outcome(
   count = made.num_questions
   text = text_lengths.tokens(lengths.of(source.index), max_tokens).sum()
   cfg = config_lib.model_config(config)
-  trained = {
-    name
-    for name in PART_TYPES
-    if any(pattern.startswith(f"^{name}") for pattern in stage.trainable)
-  } | {"lora"}
+  trained = roofline.trained(cfg, tuple(stage.trainable))
   per_row = {t: flops.train_row(cfg, t, trained) for t in widths}
   total = lambda kind: sum(
     getattr(per_row[tokens], kind) * rows for tokens, rows in widths.items()

@@ -22,12 +22,12 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 from absl import app, flags, logging
-from flax import nnx
 
 from ltu_jax import config as config_lib
 from ltu_jax import config_check, config_flag, supply, train
 from ltu_jax.aot import flops
 from ltu_jax.feed import Feed
+from ltu_jax.gauges import parts
 from ltu_jax.models.ltu import abstract
 from ltu_jax.sharding import make_mesh
 from ltu_jax.train_state import init_params, new_state, split_params
@@ -185,9 +185,7 @@ def measure(
     augment=config_lib.augment(config),
     loss_chunk=config.optimizer.loss_chunk,
   )
-  trains_encoder = any(
-    path[0] == "encoder" for path, _ in nnx.to_flat_state(trainable)
-  )
+  trained = parts(trainable)
   state = new_state(trainable, jax.random.key(1), mesh)
   del params, trainable
   batch_size = config.data.batch_size
@@ -215,7 +213,7 @@ def measure(
     seconds[0] - statistics.median(seconds[2:]),
     statistics.median(seconds[2:]),
     min(seconds[2:]),
-    flops.train_question(cfg, text_tokens, trains_encoder).model,
+    flops.train_row(cfg, text_tokens, trained).model,
     rate,
     jnp.dtype(cfg.llama.dtype).name,
     (device.memory_stats() or {}).get("peak_bytes_in_use"),

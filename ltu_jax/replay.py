@@ -20,7 +20,8 @@ from flax import nnx
 from ltu_jax import bad_batches, bucket_store, tree_names
 from ltu_jax import config as config_lib
 from ltu_jax.checkpoint import Checkpoints
-from ltu_jax.stage_run import Experiment, StageRun
+from ltu_jax.experiment import Experiment
+from ltu_jax.stage_run import StageRun
 from ltu_jax.train_state import TrainState
 from ltu_jax.train_step import NOTES, Batch, gradients
 from ltu_jax.trained import lay_over

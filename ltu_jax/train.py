@@ -34,12 +34,13 @@ from ltu_jax.data.text_lengths import LengthsError
 from ltu_jax.data.tokenizer import Tokenizer, TokenizerError
 from ltu_jax.evaluate import held_out, report
 from ltu_jax.evaluate.in_training import SetsInTraining
+from ltu_jax.experiment import Experiment, keep
 from ltu_jax.metrics import Metrics, duration
 from ltu_jax.metrics_file import MetricsError
 from ltu_jax.models.ltu import LtuConfig, abstract
 from ltu_jax.profiling import Profile
 from ltu_jax.sharding import ShardingError, make_mesh
-from ltu_jax.stage_run import Experiment, StageRun, keep
+from ltu_jax.stage_run import StageRun
 from ltu_jax.stop import Stop
 from ltu_jax.supply import Supply, open_supply
 from ltu_jax.times import Times

@@ -51,6 +51,16 @@ def pytest_collection_modifyitems(items):
   items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
 
 
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+  """A folder of tones in classes, and a place for the data set made of it."""
+  import made_up_sounds
+
+  root = tmp_path_factory.mktemp("sounds")
+  made_up_sounds.write_folder(root / "classes")
+  return root
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
   """Programs that no later file runs: in the end they took 5 GB a worker.

@@ -9,7 +9,6 @@ import soundfile
 import transformers
 
 import llama_oracle
-import made_up_sounds
 import tiny_bpe
 from ltu_jax import ask, base, train
 from ltu_jax.base_reader import BaseReader
@@ -33,13 +32,6 @@ def decoder(tmp_path_factory):
   llama_oracle.random_llama(vocab_size=320, **sizes).save_pretrained(folder)
   tiny_bpe.write_folder(folder)
   return folder
-
-
-@pytest.fixture(scope="module")
-def sounds(tmp_path_factory):
-  root = tmp_path_factory.mktemp("sounds")
-  made_up_sounds.write_folder(root / "classes")
-  return root
 
 
 def config_on(base_folder, sounds):

@@ -9,7 +9,6 @@ from absl.testing import flagsaver
 from flax import nnx
 
 import made_up_openaqa
-import made_up_sounds
 from ltu_jax import main, metrics, supply, train
 from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.config import ConfigError
@@ -20,14 +19,6 @@ from ltu_jax.data.question_source import QuestionSource
 from ltu_jax.evaluate import result
 from ltu_jax.trained import load_trained
 from tiny_run import tiny
-
-
-@pytest.fixture(scope="module")
-def sounds(tmp_path_factory):
-  """A folder of tones in classes, and a place for the data set made of it."""
-  root = tmp_path_factory.mktemp("sounds")
-  made_up_sounds.write_folder(root / "classes")
-  return root
 
 
 def weights(workdir) -> dict[str, np.ndarray]:

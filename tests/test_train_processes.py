@@ -8,7 +8,6 @@ import time
 import numpy as np
 import pytest
 
-import made_up_sounds
 import process_run
 from bucket_server import BUCKET
 from ltu_jax import base
@@ -22,13 +21,6 @@ CHANGES = {
   "mesh.tensor": 1,
   "data.micro_batches": 2,
 }
-
-
-@pytest.fixture(scope="module")
-def sounds(tmp_path_factory):
-  root = tmp_path_factory.mktemp("sounds")
-  made_up_sounds.write_folder(root / "classes")
-  return root
 
 
 def train(sounds, workdir, processes, devices, changes=None, **kwargs):

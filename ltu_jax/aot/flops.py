@@ -13,9 +13,6 @@ from ltu_jax.models.ltu import LtuConfig
 _FBANK_WINDOW = 512
 _FBANK_MELS = 128
 
-_STAGE_1 = ("projector",)
-"""The parts that stage 1 trains."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Flops:
@@ -54,26 +51,6 @@ def filter_banks(num_frames: int) -> int:
   return num_frames * 2 * (2 * half * half + half * _FBANK_MELS)
 
 
-def train_question(
-  cfg: LtuConfig,
-  text_tokens: int,
-  trains_encoder: bool = True,
-  pcm: bool = True,
-  loss_chunk: int = 0,
-) -> Flops:
-  """FLOPs of one row of the batch with one clip, for the published stages.
-
-  Args:
-    cfg: the model.
-    text_tokens: T.
-    trains_encoder: stages 2 to 4; False for stage 1, which trains the bridge.
-    pcm: whether filter banks are made in the step.
-    loss_chunk: see train_step.
-  """
-  trained = ("encoder", "projector", "lora") if trains_encoder else _STAGE_1
-  return train_row(cfg, text_tokens, trained, pcm=pcm, loss_chunk=loss_chunk)
-
-
 def train_row(
   cfg: LtuConfig,
   text_tokens: int,
@@ -101,8 +78,9 @@ def train_row(
 
   Recomputed with remat "full": the layers once more, without the last product
   of a layer whose result the gradient does not need: `down_proj` (2 S F D) and
-  the encoder's `fc2` (2 Q 4 E^2). "dots" keeps products without a batch axis,
-  and computes attention again, which does not count here; "none" keeps all. A
+  the encoder's `fc2` (2 Q 4 E^2). "dots" keeps what the weights' products give,
+  and computes attention and the narrow half of adapters again, which do not
+  count here; "none" keeps all. A
   loss in chunks makes the logits once more, those of the padding of the last
   chunk too, which is left out.
 

@@ -20,10 +20,12 @@ KINDS = (
   "collective-permute",
 )
 
+COLLECTIVE = re.compile(rf" = (.*?) ({'|'.join(KINDS)})(-start)?\(")
+"""Finds its result, its kind, and whether it is started alone, in a line."""
+
 _BYTES = {"pred": 1, "s4": 0.5, "u4": 0.5, "bf16": 2, "c64": 8, "c128": 16}
 _SHAPE = re.compile(r"\b([a-z]+\d*[a-z0-9]*)\[([\d,]*)\]")
 _HEAD = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
-_OP = re.compile(rf" = (.*?) ({'|'.join(KINDS)}|while)(-start)?\(")
 _CALLED = re.compile(r"(?:calls|to_apply|body|condition|branch_computations)=")
 
 
@@ -83,8 +85,8 @@ def collectives(text: str) -> list[Collective]:
   """
   found: dict[object, Collective] = {}
   for item in instructions(text):
-    match = _OP.search(item.line)
-    if match and match[2] in KINDS:
+    match = COLLECTIVE.search(item.line)
+    if match:
       channel = re.search(r"channel_id=(\d+)", item.line)
       key = channel[1] if channel else (item.where, item.line)
       if key not in found or found[key].count > item.count:

@@ -11,9 +11,6 @@ from collections import Counter
 
 from ltu_jax.aot import hlo
 
-_HEAD = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
-_OP = re.compile(rf" = (.*?) ({'|'.join(hlo.KINDS)})(-start)?\(")
-
 
 def exposed(text: str) -> Counter[str]:
   """Collectives that stop the chip: kind and largest array -> how many.
@@ -26,18 +23,15 @@ def exposed(text: str) -> Counter[str]:
     runs.
   """
   hidden, seen = set(), {}
-  computation = ""
-  for line in text.splitlines():
-    head = _HEAD.match(line)
-    if head:
-      computation = head[1]
-    match = _OP.search(line)
+  bodies, _ = hlo.computations(text)
+  for name, line in ((n, x) for n, lines in bodies.items() for x in lines):
+    match = hlo.COLLECTIVE.search(line)
     if not match:
       continue
     channel = re.search(r"channel_id=(\d+)", line)
     key = match[2], channel[1] if channel else line
     seen[key] = max(hlo.shape_bytes(match[1]), default=0)
-    marks = match[3], "async_collective" in computation
+    marks = match[3], "async_collective" in name
     if any(marks) or "async_collective_name" in line:
       hidden.add(key)
   return Counter(

@@ -75,7 +75,9 @@ def plan_of(
       " average depends on the data; say it with --row_questions (training"
       " prints it as a stage begins, and so does python -m benchmarks.packing)"
     )
-  if not 1 <= (row_questions or 1) <= most:
+  if row_questions is None:
+    row_questions = 1.0
+  if not 1 <= row_questions <= most:
     raise PlanError(
       f"--row_questions={row_questions}: a row has 1 to"
       f" {most} (config.data.questions_per_row)"
@@ -93,5 +95,5 @@ def plan_of(
     config.optimizer.max_grad_norm,
     config_lib.augment(config),
     config.optimizer.loss_chunk,
-    row_questions or 1.0,
+    row_questions,
   )

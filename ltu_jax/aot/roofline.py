@@ -6,7 +6,11 @@ largest of the three.
 """
 
 import dataclasses
+import functools
+import re
 from collections.abc import Sequence
+
+from flax import nnx
 
 from ltu_jax.aot import flops
 from ltu_jax.aot.compile import (
@@ -17,6 +21,8 @@ from ltu_jax.aot.compile import (
   tree_bytes,
 )
 from ltu_jax.curriculum import PUBLISHED
+from ltu_jax.models.ltu import LtuConfig, abstract, part_of
+from ltu_jax.sharding import path_name
 
 PUBLISHED_BATCH = 256
 """Questions of a step of the published stages (LTU's training scripts)."""
@@ -57,18 +63,25 @@ class Bounds:
     return share * self.questions / self.seconds
 
 
-def trains_encoder(trainable: Sequence[str]) -> bool:
-  """Whether the audio encoder is trained."""
-  return any(pattern.startswith("^encoder") for pattern in trainable)
+@functools.cache
+def trained(cfg: LtuConfig, trainable: tuple[str, ...]) -> frozenset[str]:
+  """Parts of the model that have parameters whose paths a regex matches."""
+  flat = nnx.to_flat_state(abstract(cfg)[1])
+  paths = (path_name(path) for path, _ in flat)
+  return frozenset(
+    part_of(path)
+    for path in paths
+    if any(re.search(pattern, path) for pattern in trainable)
+  )
 
 
 def row(plan: Plan, trainable: Sequence[str] | None = None) -> flops.Flops:
   """FLOPs of a row; by default one that trains what the plan does."""
   trainable = plan.trainable if trainable is None else trainable
-  return flops.train_question(
+  return flops.train_row(
     plan.model,
     plan.text_tokens,
-    trains_encoder(trainable),
+    trained(plan.model, tuple(trainable)),
     loss_chunk=plan.loss_chunk,
   )
 

@@ -67,8 +67,9 @@ def candidates(plan: Plan) -> Iterator[Plan]:
   or more.
   """
   topology = plan.topology
+  trained = roofline.trained(plan.model, tuple(plan.trainable))
   for remats in REMATS:
-    if remats[1] != remats[0] and not roofline.trains_encoder(plan.trainable):
+    if remats[1] != remats[0] and "encoder" not in trained:
       continue  # a frozen encoder keeps nothing, whatever its policy
     option = _with_remat(plan, *remats)
     for micro in (1, 2, 4, 8, 16):

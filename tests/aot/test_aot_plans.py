@@ -7,7 +7,7 @@ from aot_plan import V5E_8, plan
 
 from configs import published
 from ltu_jax.aot import compile as compile_lib
-from ltu_jax.aot import plans, report, roofline, table, topologies
+from ltu_jax.aot import flops, plans, report, roofline, table, topologies
 from ltu_jax.aot.compile import PlanError, Result, out_of_memory
 from ltu_jax.aot.hlo import Collective
 from ltu_jax.aot.topologies import GIB, TopologyError
@@ -93,8 +93,9 @@ def test_a_plan_of_packed_rows_is_told_what_only_the_data_know():
   config.data.length_buckets = (128, 256)
   with pytest.raises(PlanError, match="say it with --row_questions"):
     plans.plan_of(config, V5E_8)
-  with pytest.raises(PlanError, match="a row has 1 to 8"):
-    plans.plan_of(config, V5E_8, row_questions=9.0)
+  for wrong in (0.0, 9.0):
+    with pytest.raises(PlanError, match="a row has 1 to 8"):
+      plans.plan_of(config, V5E_8, row_questions=wrong)
   made = plans.plan_of(config, V5E_8, row_questions=5.5)
   assert (made.batch, made.text_tokens, made.row_questions) == (64, 512, 5.5)
 
@@ -209,6 +210,21 @@ def test_bounds():
   assert f"{1400e9 / 896 / 2**20:.1f} MiB a question" in report.text(
     packed, result
   )
+
+
+@pytest.mark.parametrize(
+  "trainable, parts",
+  [
+    (("lora_",), {"lora"}),
+    (("^llama/(?!.*lora)",), {"llama"}),
+    (("proj",), {"encoder", "projector", "llama", "lora"}),
+  ],
+)
+def test_a_row_costs_what_the_plan_trains(trainable, parts):
+  """Stages of one's own too."""
+  own = plan(trainable=trainable)
+  want = flops.train_row(own.model, own.text_tokens, parts)
+  assert roofline.row(own) == want
 
 
 def test_hours_of_the_published_stages():

@@ -18,7 +18,7 @@ def test_the_bound_of_a_clip():
   adapters = 2 * 2 * 8 * llama.dim
   numbers = llama.layers * (layer + adapters) + llama.dim
   numbers += llama.vocab * llama.dim
-  forward = flops.train_question(cfg, 30).forward
+  forward = flops.train_row(cfg, 30, ()).forward
   by_compute = evaluate.Bound(model, 30, bytes_s=1e30, flops=1e6)
   assert by_compute.read == pytest.approx(forward / 1e6)
   assert by_compute.scored(7) == pytest.approx((forward + 14 * numbers) / 1e6)

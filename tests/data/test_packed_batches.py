@@ -8,7 +8,7 @@ import pytest
 
 import made_up_clips
 from ltu_jax import bad_batches
-from ltu_jax.data import buckets, layout, text_lengths
+from ltu_jax.data import buckets, layout, packing, text_lengths
 from ltu_jax.data.openaqa import Batches, RowError, make_row
 from ltu_jax.data.question_source import QuestionSource
 from test_openaqa import BAD_SOURCE, SOURCE, SPM, assert_equal
@@ -150,6 +150,20 @@ def test_what_a_row_is_in_words():
   assert [q["instruction"] for q in found["questions"]] == want
   assert json.loads(json.dumps(found)) == found  # for a file of a bad batch
   assert bad_batches.describe(stream(BUCKETS), [-1, 0])[0] == {"row": -1}
+
+
+def test_an_epoch_is_shuffled_once(monkeypatch):
+  """Its order is asked for at each step that has a clip it cannot read."""
+  made, shuffle = [], packing.Order.epoch
+  monkeypatch.setattr(
+    packing.Order, "epoch", lambda s, e: made.append(e) or shuffle(s, e)
+  )
+  # Epochs have nine rows here: threads that read ahead are in later ones.
+  batches = stream(PACKED, BAD_SOURCE, num_threads=0)
+  for step, batch in enumerate(take(batches.dataset(), 4)):
+    batches.skipped(step, batch)
+    batches.rows(step)
+  assert len(made) == len(set(made))
 
 
 def test_texts_that_do_not_fit_are_an_error():
