@@ -239,5 +239,5 @@ def test_a_bucket_that_may_not_be_written_is_told(bucket, address):
 
 def test_without_gcsfs_the_error_says_what_to_install(monkeypatch):
   monkeypatch.setattr(bucket_store.importlib.util, "find_spec", lambda _: None)
-  with pytest.raises(BucketError, match=r"needs gcsfs; .* -e '\.\[gcs\]'"):
+  with pytest.raises(BucketError, match=r"needs gcsfs; .* 'ltu-jax\[gcs\]'"):
     Workdir.at("gs://x/y")
