@@ -9,15 +9,13 @@ import tempfile
 
 import pytest
 
+import xla_flags
+
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Tests compile for longer than they compute: without LLVM's optimisations the
-# whole takes two thirds of the time. The quickstart (slow) runs with them.
+# Tests compile for longer than they compute. The quickstart (slow) runs with
+# all optimisations.
 os.environ["XLA_FLAGS"] = " ".join(
-  [
-    os.environ.get("XLA_FLAGS", ""),
-    "--xla_force_host_platform_device_count=8",
-    "--xla_backend_optimization_level=0",
-  ]
+  [os.environ.get("XLA_FLAGS", ""), xla_flags.quick(8)]
 )
 
 # Two workers on two cores: PyTorch's threads would wait for each other's.

@@ -32,6 +32,8 @@ import sys
 import tempfile
 import time
 
+from tests import xla_flags
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 _SECONDS = 900
@@ -109,17 +111,12 @@ def blocks(page: pathlib.Path) -> list[Block]:
 
 def environment(folder: pathlib.Path, devices: int) -> dict[str, str]:
   """That of a reader: the tests' Python first, and no data sets at home."""
-  flags = (
-    f"--xla_force_host_platform_device_count={devices}",
-    # What is compiled runs for less long than the optimiser would.
-    "--xla_backend_optimization_level=0",
-  )
   kept = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
   return kept | {
     "JAX_PLATFORMS": "cpu",
     "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",
     "TFDS_DATA_DIR": str(folder / "tfds"),
-    "XLA_FLAGS": " ".join(flags),
+    "XLA_FLAGS": xla_flags.quick(devices),
   }
 
 

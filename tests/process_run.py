@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 
+import xla_flags
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 # Run in each process: main, with the tiny config in place of --config.
@@ -38,11 +40,8 @@ def free_port() -> int:
 
 
 def environment(devices) -> dict[str, str]:
-  flags = (
-    f"--xla_force_host_platform_device_count={devices}",
-    "--xla_backend_optimization_level=0",
-  )
-  return os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": " ".join(flags)}
+  flags = xla_flags.quick(devices)
+  return os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
 
 
 def start(

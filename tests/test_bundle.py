@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import golden_data
 import ltu_jax
+import xla_flags
 from ltu_jax import bundle, curriculum
 from ltu_jax.checkpoint import CheckpointError
 from ltu_jax.convert.bundle_folder import write_bundle
@@ -332,7 +333,7 @@ print(status, "tensorflow" in sys.modules)
   args = [f"--bundle={written}", "What is it?", "--max_new_tokens=2"]
   done = subprocess.run(
     [sys.executable, "-c", code, *args],
-    env=os.environ | {"XLA_FLAGS": ""},
+    env=os.environ | {"XLA_FLAGS": xla_flags.quick()},
     capture_output=True,
     text=True,
     check=True,

@@ -16,6 +16,7 @@ import pytest
 
 import golden_data
 import ltu_jax
+import xla_flags
 from wav_bytes import wav
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -148,7 +149,7 @@ def run(scripts, tmp_path):
   """Runs a program of that environment in an empty folder."""
   variables = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
   # One device, not eight: less to compile.
-  variables["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
+  variables["XLA_FLAGS"] = xla_flags.quick()
 
   def run(program, *arguments, status=0):
     done = subprocess.run(

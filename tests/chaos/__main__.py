@@ -14,8 +14,10 @@ import sys
 import tempfile
 import time
 
+from tests import xla_flags
+
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = xla_flags.quick(8)
 sys.path[:0] = [str(p) for p in (pathlib.Path(__file__).parents[1],)]
 sys.path[:0] = [str(pathlib.Path(__file__).parents[1] / "openaqa")]
 

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 
+from tests import xla_flags
 from tests.chaos import disk
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -22,8 +23,7 @@ class Run:
   def __init__(self, workdir, cache, data=None):
     env = os.environ | {
       "JAX_PLATFORMS": "cpu",
-      "XLA_FLAGS": "--xla_force_host_platform_device_count=2"
-      " --xla_backend_optimization_level=0",
+      "XLA_FLAGS": xla_flags.quick(2),
       "JAX_COMPILATION_CACHE_DIR": str(cache),
       "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
       "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",

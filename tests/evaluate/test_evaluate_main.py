@@ -10,6 +10,7 @@ import pytest
 
 import golden_data
 import made_up_sounds
+import xla_flags
 from ltu_jax import bundle as bundle_lib
 from ltu_jax.convert.bundle_folder import write_bundle
 from ltu_jax.data import prepare
@@ -100,7 +101,7 @@ sys.exit(status)
   args = [f"--bundle={bundle}", f"--data_dir={data['dir']}", *MINI]
   done = subprocess.run(
     [sys.executable, "-c", code, *args, "--controls=silent", "--json"],
-    env=os.environ | {"XLA_FLAGS": ""},
+    env=os.environ | {"XLA_FLAGS": xla_flags.quick()},
     capture_output=True,
     text=True,
     check=True,
