@@ -14,9 +14,8 @@ import xla_flags
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Tests compile for longer than they compute. The quickstart (slow) runs with
 # all optimisations.
-os.environ["XLA_FLAGS"] = " ".join(
-  [os.environ.get("XLA_FLAGS", ""), xla_flags.quick(8)]
-)
+_FLAGS = " ".join([os.environ.get("XLA_FLAGS", ""), xla_flags.quick(8)])
+os.environ["XLA_FLAGS"] = _FLAGS
 
 # Two workers on two cores: PyTorch's threads would wait for each other's.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -45,6 +44,8 @@ _LONGEST = (
 
 def pytest_collection_modifyitems(items):
   """The longest files first: by name some come last, and then run alone."""
+  changed = os.environ["XLA_FLAGS"] != _FLAGS
+  assert not changed, "a file of tests, or what it imports, sets XLA_FLAGS"
   ranks = {name: rank for rank, name in enumerate(_LONGEST)}
   items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
 

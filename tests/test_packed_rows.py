@@ -105,9 +105,10 @@ def assert_same(got, want, scale):
   flat = nnx.to_flat_state(want_grads)
   for (path, a), (_, b) in zip(nnx.to_flat_state(grads), flat, strict=True):
     a, b = np.asarray(a.get_value()), np.asarray(b.get_value())
-    # Sums of some hundred numbers, a few layers deep: 3e-6 was seen. What
+    # Sums of some hundred numbers, a few layers deep, in two orders: 3e-6 was
+    # seen with fused programs, 1.01e-5 with those of the tests. What
     # test_the_comparison_sees_leaks does changes a gradient by 0.2.
-    atol = 1e-5 * max(scale, np.abs(b).max())
+    atol = 3e-5 * max(scale, np.abs(b).max())
     np.testing.assert_allclose(a, b, rtol=0, atol=atol, err_msg=str(path))
 
 

@@ -16,14 +16,14 @@ import time
 
 from tests import xla_flags
 
-os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = xla_flags.quick(8)
 sys.path[:0] = [str(p) for p in (pathlib.Path(__file__).parents[1],)]
 sys.path[:0] = [str(pathlib.Path(__file__).parents[1] / "openaqa")]
 
 
 def main() -> int:
   """Plays; returns 1 if anything was lost."""
+  os.environ["JAX_PLATFORMS"] = "cpu"
+  os.environ["XLA_FLAGS"] = xla_flags.quick(8)
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument("--stories", type=int, default=20)
   parser.add_argument("--first", type=int, default=0, help="seed of the first")
