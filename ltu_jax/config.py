@@ -132,6 +132,11 @@ def stages(config: Mapping) -> tuple[Stage, ...]:
   return tuple(found)
 
 
+def max_tokens(config: Mapping, stage: Stage) -> int:
+  """Text tokens of a question in a stage, at most: its own number or data's."""
+  return stage.max_tokens or config["data"]["max_tokens"]
+
+
 def differences(old: Mapping, new: Mapping, prefix: str = "config.") -> list:
   """Names what differs between two nested configs: "config.a.b: 1 -> 2"."""
   lines = []

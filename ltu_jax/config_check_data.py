@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ltu_jax import base
+from ltu_jax import config as config_lib
 from ltu_jax.config import ConfigError
 from ltu_jax.curriculum import Stage
 from ltu_jax.data.prompts import build_full_text, build_prompt
@@ -54,7 +55,7 @@ def check_with_data(
     lines += [f"{where}.{name}{words}" for name, words in found]
     if tokenizer is None or questions is None:
       continue
-    max_tokens = stage.max_tokens or config.data.max_tokens
+    max_tokens = config_lib.max_tokens(config, stage)
     if needed := _tokens_needed(questions, tokenizer, max_tokens):
       field = where if stage.max_tokens else "config.data"
       cut[f"{field}.max_tokens is {max_tokens}"].append((stage.number, needed))

@@ -54,7 +54,7 @@ class StageRun:
     self.batches = data.batches(
       stage, experiment.tokenizer, experiment.cfg.num_audio_tokens
     )
-    max_tokens = stage.max_tokens or config.data.max_tokens
+    max_tokens = config_lib.max_tokens(config, stage)
     sizes = {s.rows for s in buckets.shapes_of(config.data, max_tokens)}
     self.feeds = feeds(experiment.mesh, sizes, config.data.micro_batches)
     self.places = {rows: feed.places for rows, feed in self.feeds.items()}

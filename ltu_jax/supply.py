@@ -163,13 +163,9 @@ class OpenAqa:
       self.questions(stage).index,
       self._lengths,
       self._config.data,
-      self._max_tokens(stage),
+      config_lib.max_tokens(self._config, stage),
       self._seed(stage),
     )
-
-  def _max_tokens(self, stage: Stage) -> int:
-    """Tokens of a question at most."""
-    return stage.max_tokens or self._config.data.max_tokens
 
   def _seed(self, stage: Stage) -> int:
     """Decides the order."""
@@ -208,7 +204,7 @@ class OpenAqa:
       seed=self._seed(stage),
       plan=made.plan,
       buckets=made.buckets,
-      max_tokens=self._max_tokens(stage),
+      max_tokens=config_lib.max_tokens(self._config, stage),
       row_tokens=made.row_tokens,
       train_on_inputs=data.train_on_inputs,
       text_only=not stage.audio,
@@ -260,7 +256,7 @@ class Synthetic:
     """See `Supply`."""
     del tokenizer
     data = self._config.data
-    max_tokens = stage.max_tokens or data.max_tokens
+    max_tokens = config_lib.max_tokens(self._config, stage)
     return SyntheticBatches(
       data.batch_size,
       self._config.seed + stage.number,

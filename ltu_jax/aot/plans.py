@@ -82,7 +82,7 @@ def plan_of(
       f"--row_questions={row_questions}: a row has 1 to"
       f" {most} (config.data.questions_per_row)"
     )
-  max_tokens = stages[number].max_tokens or config.data.max_tokens
+  max_tokens = config_lib.max_tokens(config, stages[number])
   return Plan(
     config_lib.model_config(config),
     topology,
