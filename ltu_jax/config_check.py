@@ -117,10 +117,14 @@ def _check_rows(found: Found, mesh: Mesh | None) -> None:
   if not found.right("data"):
     return
   data = found.group("data")
-  limits = {"data.max_tokens": data["max_tokens"]}
-  for name, values in found.group("stages").items():
-    if values.get("max_tokens"):
-      limits[f"stages.{name}.max_tokens"] = values["max_tokens"]
+  stages = found.group("stages")
+  limits = {
+    f"stages.{name}.max_tokens": values["max_tokens"]
+    for name, values in stages.items()
+    if values.get("max_tokens")
+  }
+  if len(limits) < len(stages):
+    limits["data.max_tokens"] = data["max_tokens"]
   room = data["row_tokens"]
   if room and data["questions_per_row"] == 1:
     found.add(

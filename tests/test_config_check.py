@@ -64,6 +64,16 @@ def test_configs_are_right():
   config_check.check(quickstart.get_config(), 1)
 
 
+def test_rows_need_room_for_the_questions_that_there_are():
+  """No stage has those of data.max_tokens where each has a number of its own."""
+  rows = {"data.questions_per_row": 2, "data.row_tokens": 60}
+  stages = {f"stages.stage{n}.max_tokens": 50 for n in range(5)}
+  config_check.check(changed(rows | stages), 8)
+  stages["stages.stage2.max_tokens"] = 0  # data.max_tokens, 80
+  (told,) = problems(changed(rows | stages))
+  assert "config.data.max_tokens 80" in told
+
+
 @pytest.mark.parametrize("variant", published.VARIANTS)
 def test_variants_are_right(variant):
   for module in (curriculum, stage1, stage2, stage3, stage4):
