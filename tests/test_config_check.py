@@ -65,7 +65,7 @@ def test_configs_are_right():
 
 
 def test_rows_need_room_for_the_questions_that_there_are():
-  """No stage has those of data.max_tokens where each has a number of its own."""
+  """Those of data.max_tokens are in no stage where each has its own number."""
   rows = {"data.questions_per_row": 2, "data.row_tokens": 60}
   stages = {f"stages.stage{n}.max_tokens": 50 for n in range(5)}
   config_check.check(changed(rows | stages), 8)
