@@ -21,7 +21,7 @@ AUDIO_TOKENS = _TIMES // 2
 
 
 class PytorchLtu(nn.Module):
-  """The loss of a batch whose rows all have audio and no padding."""
+  """The loss of a batch whose rows all have audio."""
 
   def __init__(
     self,
@@ -72,11 +72,13 @@ class PytorchLtu(nn.Module):
       self.encoder.gradient_checkpointing_enable({"use_reentrant": False})
 
   def forward(self, fbank: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Mean cross entropy of the text but its first token.
+    """Mean cross entropy of the text but its first token, and padding.
+
+    Padding follows the text: causal attention does not see it.
 
     Args:
       fbank: float32 [B, 1024, 128].
-      tokens: int64 [B, T].
+      tokens: int64 [B, T]; 0 for padding.
     """
     audio = self._audio(fbank)
     base = self.decoder.get_base_model()
@@ -84,7 +86,7 @@ class PytorchLtu(nn.Module):
     hidden = base.model(inputs_embeds=torch.cat([audio, text], 1))[0]
     logits = base.lm_head(hidden[:, AUDIO_TOKENS:-1]).float()
     return nn.functional.cross_entropy(
-      logits.flatten(0, 1), tokens[:, 1:].flatten()
+      logits.flatten(0, 1), tokens[:, 1:].flatten(), ignore_index=0
     )
 
   def _audio(self, fbank: torch.Tensor) -> torch.Tensor:

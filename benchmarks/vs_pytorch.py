@@ -1,12 +1,16 @@
-"""The training step against transformers and peft, in one run.
+r"""The training step against transformers and peft, in one run.
 
   python -m benchmarks.vs_pytorch                  # small, on a CPU
+  python -m benchmarks.vs_pytorch --batch=12 --used_tokens=56 \
+    --questions_per_row=6 --row_tokens=400         # packed, too
   python -m benchmarks.vs_pytorch --size=7b --dtype=bfloat16 --batch=8  # a GPU
 
 Both have the same weights (theirs are imported), batch, dtype and trained
 parts: encoder, projection and adapters, with Adam and clipping. Before anything
 is timed the losses of the first steps are compared. Rounds alternate between
 ours, theirs and theirs under torch.compile, so that a busy machine slows all.
+With --questions_per_row so many questions that follow each other are about one
+clip: ours does the same step once more with these in one row.
 """
 
 import argparse
@@ -37,6 +41,7 @@ from ltu_jax.sharding import make_mesh, shardings
 from ltu_jax.train_state import abstract_params, new_state, split_params
 from ltu_jax.train_step import make_train_step
 
+KINDS = ("ltu_jax", "eager", "torch.compile")
 _RATE = 1e-4
 _TRAINABLE = ("^encoder/", "^projector/", "lora_")
 
@@ -108,26 +113,48 @@ def imported(theirs: PytorchLtu, dtype: str, remat: bool) -> tuple:
   return cfg, import_state_dict(abstract(cfg)[1], cfg, tensors)
 
 
+def our_rows(
+  batch: Mapping[str, np.ndarray], per_row: int, room: int
+) -> dict[str, np.ndarray]:
+  """The batch as ours reads it.
+
+  Args:
+    batch: see `make_batch`.
+    per_row: questions of a row.
+    room: text tokens of a row.
+  """
+  used = int((batch["tokens"] > 0).sum(1)[0])  # each question's
+  rows, taken = len(batch["tokens"]) // per_row, per_row * used
+  row = lambda x: np.pad(
+    np.resize(x, (rows, taken)).astype(np.int32), ((0, 0), (0, room - taken))
+  )
+  place = np.arange(taken)
+  return {
+    "fbank": batch["fbank"][::per_row],
+    "has_audio": np.ones(rows, bool),
+    "tokens": row(batch["tokens"][:, :used]),
+    "positions": row(AUDIO_TOKENS + place % used),
+    "segment_ids": row(1 + place // used),
+    # No question is asked for its first token.
+    "loss_weights": row(place % used > 0).astype(np.float32),
+  }
+
+
 def our_step(
   cfg: LtuConfig, params: nnx.State, batch: Mapping[str, np.ndarray]
 ) -> Callable[[], float]:
-  """A function that does a step of ours and returns its loss."""
+  """A function that does a step of ours and returns its loss.
+
+  Args:
+    cfg: the model's.
+    params: its weights.
+    batch: of `our_rows`.
+  """
   mesh = make_mesh({}, jax.devices()[:1])
   params = jax.device_put(params, shardings(abstract_params(cfg, mesh)))
   trainable, frozen = split_params(params, _TRAINABLE)
   step = make_train_step(abstract(cfg)[0], trainable, frozen, mesh)
-  rows, text = batch["tokens"].shape
-  ones = np.ones((rows, text), np.int32)
-  given = Feed(mesh, rows)(
-    {
-      "fbank": batch["fbank"],
-      "has_audio": np.ones(rows, bool),
-      "tokens": batch["tokens"].astype(np.int32),
-      "positions": AUDIO_TOKENS - 1 + np.cumsum(ones, 1, dtype=np.int32),
-      "segment_ids": ones,
-      "loss_weights": ones.astype(np.float32),
-    }
-  )
+  given = Feed(mesh, len(batch["tokens"]))(batch)
   # A constant rate.
   schedule = optim.Schedule(
     jnp.float32(_RATE), jnp.int32(0), jnp.int32(1 << 30)
@@ -166,27 +193,50 @@ def their_step(
   return run
 
 
-def make_batch(rows: int, text: int, vocab: int) -> dict[str, np.ndarray]:
-  """Noise and random ids."""
+def make_batch(
+  rows: int, text: int, vocab: int, used: int = 0, per_clip: int = 1
+) -> dict[str, np.ndarray]:
+  """Noise and random ids.
+
+  Args:
+    rows: questions.
+    text: tokens of a row; those after the question are 0.
+    vocab: ids are less.
+    used: tokens of each question; 0 for all.
+    per_clip: questions about each clip.
+  """
   rng = np.random.default_rng(0)
-  return {
-    "fbank": rng.standard_normal((rows, 1024, 128), np.float32) / 2,
-    "tokens": rng.integers(1, vocab, (rows, text)),
-  }
+  clips = rng.standard_normal((rows // per_clip, 1024, 128), np.float32) / 2
+  tokens = rng.integers(1, vocab, (rows, text))
+  tokens[:, used or text :] = 0
+  return {"fbank": np.repeat(clips, per_clip, 0), "tokens": tokens}
 
 
 def steps(
-  size: Size, dtype: str, rows: int, text: int, kinds: tuple[str, ...]
+  size: Size,
+  dtype: str,
+  batch: Mapping[str, np.ndarray],
+  kinds: tuple[str, ...],
+  packed: tuple[int, int] = (1, 0),
 ) -> dict[str, Callable[[], float]]:
-  """The steps of each kind, all from the same weights."""
-  batch = make_batch(rows, text, size.decoder["vocab_size"])
+  """The steps of each kind, all from the same weights.
+
+  Args:
+    size: of the model.
+    dtype: of activations and the decoder's weights.
+    batch: see `make_batch`.
+    kinds: of KINDS, and "packed".
+    packed: questions of a row of "packed", and its text tokens.
+  """
   make = lambda: PytorchLtu(
     size.encoder, size.decoder, 8, getattr(torch, dtype), size.remat
   )
+  shapes = {"ltu_jax": (1, batch["tokens"].shape[1]), "packed": packed}
   found = {}
   for kind in kinds:
-    if kind == "ltu_jax":
-      found[kind] = our_step(*imported(make(), dtype, size.remat), batch)
+    if kind in shapes:
+      ours = imported(make(), dtype, size.remat)
+      found[kind] = our_step(*ours, our_rows(batch, *shapes[kind]))
     else:
       found[kind] = their_step(make(), batch, kind == "torch.compile")
   return found
@@ -217,17 +267,34 @@ def main() -> None:
   parser.add_argument("--batch", type=int, default=4)
   parser.add_argument("--text_tokens", type=int, default=108)
   parser.add_argument("--rounds", type=int, default=10)
+  parser.add_argument(
+    "--used_tokens", type=int, default=0, help="not padding; default: all"
+  )
+  parser.add_argument("--questions_per_row", type=int, default=1)
+  parser.add_argument(
+    "--row_tokens", type=int, help="of a packed row; default: what it holds"
+  )
   args = parser.parse_args()
-  kinds = ("ltu_jax", "eager", "torch.compile")
+  kinds, per_row = KINDS, args.questions_per_row
+  used = args.used_tokens or args.text_tokens
+  if args.row_tokens is None:
+    args.row_tokens = per_row * used
+  if args.batch % per_row or used > args.text_tokens:
+    parser.error("--questions_per_row must divide --batch, and texts must fit")
+  if args.row_tokens < per_row * used:
+    parser.error(f"--row_tokens={args.row_tokens}: {per_row * used} are needed")
+  if per_row > 1:
+    kinds += ("packed",)
   print(
     f"{args.size}, {args.dtype}, batch {args.batch}; jax {jax.__version__} on "
     f"{jax.devices()[0].device_kind}, torch {torch.__version__} on "
     f"{'cuda' if torch.cuda.is_available() else 'cpu'}, "
     f"{torch.get_num_threads()} threads"
   )
-  runs = steps(
-    SIZES[args.size], args.dtype, args.batch, args.text_tokens, kinds
-  )
+  size = SIZES[args.size]
+  vocab = size.decoder["vocab_size"]
+  batch = make_batch(args.batch, args.text_tokens, vocab, used, per_row)
+  runs = steps(size, args.dtype, batch, kinds, (per_row, args.row_tokens))
   # Sums in another order; in bfloat16 its 8 bits, of activations and gradients.
   compare(runs, rtol=1e-4 if args.dtype == "float32" else 2e-2)
   seconds = {kind: [] for kind in runs}

@@ -71,9 +71,13 @@ def test_errors_are_one_line(flag, message):
 
 
 def test_the_pytorch_model_is_the_same_model():
-  size, kinds = vs_pytorch.SIZES["tiny"], ("ltu_jax", "eager")
-  runs = vs_pytorch.steps(size, "float32", 2, 24, kinds)
+  size = vs_pytorch.SIZES["tiny"]
+  # Two clips with two questions each, of 17 tokens in rows of 24.
+  batch = vs_pytorch.make_batch(4, 24, 96, used=17, per_clip=2)
+  kinds = ("ltu_jax", "packed", "eager")
+  runs = vs_pytorch.steps(size, "float32", batch, kinds, packed=(2, 40))
   vs_pytorch.compare(runs, rtol=1e-4, num=2)
-  other = vs_pytorch.steps(size, "float32", 2, 25, ("eager",))
+  longer = vs_pytorch.make_batch(4, 24, 96, used=18, per_clip=2)
+  other = vs_pytorch.steps(size, "float32", longer, ("eager",))
   with pytest.raises(SystemExit, match="eager: these are not the losses"):
     vs_pytorch.compare({"ltu_jax": runs["ltu_jax"]} | other, rtol=1e-4, num=1)
