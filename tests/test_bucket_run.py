@@ -12,7 +12,7 @@ from orbax.checkpoint import v1 as ocp
 import made_up_run
 from bucket_server import BUCKET
 from checkpoint_states import bits
-from ltu_jax import base, train
+from ltu_jax import base, goodput, train
 from ltu_jax.workdir_lock import LockError, WorkdirLock
 from made_up_run import STEPS
 
@@ -107,7 +107,8 @@ def test_killed_twice_and_damaged_it_ends_in_the_bits_of_a_disk(
   with _LOCK(address), pytest.raises(LockError, match=r"killed is in use by"):
     train.run(made_up_run.config(), address)
   capfd.readouterr()
-  train.run(made_up_run.config(), address)
+  traced = {"profile__steps": "5:6", "profile__stage": 4}
+  train.run(made_up_run.config(**traced), address)
   out, err = capfd.readouterr()
   assert f"stage1/{STEPS}: this checkpoint is damaged" in err
   assert f"stage 1: going on at step {STEPS - 2}" in out
@@ -121,3 +122,9 @@ def test_killed_twice_and_damaged_it_ends_in_the_bits_of_a_disk(
   moved = f"{folder}/checkpoints/stage1/damaged-{STEPS}"
   assert len(bucket.names(f"{moved}/state/d")) == len(names)
   assert not bucket.names(f"{folder}/lock")
+  assert f"look at it with xprof --logdir=gs://{BUCKET}/{folder}/profile" in out
+  (trace,) = bucket.names(f"{folder}/profile")
+  assert trace.endswith("-0.xplane.pb")
+  # The first start was killed before it had sent anything of its times.
+  found = goodput.read(address)
+  assert found.starts == 2 and found.total()["profile"] > 0

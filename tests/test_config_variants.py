@@ -17,6 +17,7 @@ from configs import (
 from ltu_jax import config as config_lib
 from ltu_jax import config_check
 from ltu_jax.curriculum import PUBLISHED
+from ltu_jax.data import buckets
 from ltu_jax.models.llama import LLAMA_13B, SMOLLM2_135M
 from ltu_jax.models.ltu import LtuConfig, abstract
 from ltu_jax.sharding import make_mesh
@@ -41,6 +42,23 @@ def test_variants_are_the_published_stages_and_sizes(variant):
     assert config_lib.stages(config) == (stage,)
     assert config.data.name == "openaqa/full"
     assert config.model == whole.model
+
+
+@pytest.mark.parametrize("name", ["7b", "13b", "smollm2"])
+def test_packed_the_model_and_the_stages_are_as_published(name):
+  config = stage4.get_config(f"{name}-packed")
+  assert config_lib.model_config(config) == SIZES[name]
+  assert config_lib.stages(config) == PUBLISHED[3:]
+  found = buckets.shapes_of(config.data, config.data.max_tokens)
+  assert found == [
+    buckets.Shape(384, 108),
+    buckets.Shape(192, 216),
+    buckets.Shape(96, 432),
+  ]
+  # With the 5.69 questions a row of benchmarks/README.md, "Packed rows".
+  assert 5.69 * config.data.batch_size == pytest.approx(2 * 256, rel=0.1)
+  for chips in (4, 8, 16, 32):
+    assert not any(shape.rows % chips for shape in found)
 
 
 def test_the_default_is_7b():

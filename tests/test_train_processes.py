@@ -7,10 +7,13 @@ import time
 
 import numpy as np
 import pytest
+from flax import nnx
 
 import process_run
 from bucket_server import BUCKET
+from checkpoint_states import bits
 from ltu_jax import base
+from ltu_jax.bundle import load_model
 from ltu_jax.convert import __main__ as convert
 
 # One stage, so that it stays short: what is drawn, the tokenizer, checkpoints
@@ -257,7 +260,7 @@ def test_a_save_that_fails_in_one_process_is_made_again(
 def test_two_processes_share_a_bucket_and_no_disk(
   sounds, alone, bucket, tmp_path
 ):
-  """Each process has its own temporary folder; what is exported is the same."""
+  """Each has a temporary folder of its own; what is loaded is the same."""
   address = f"gs://{BUCKET}/runs/two"
   train(sounds, address, 2, 2)
   here = tmp_path / "here"
@@ -267,6 +270,8 @@ def test_two_processes_share_a_bucket_and_no_disk(
   assert len(hashes) == 1
   parts = {path.name for path in here.rglob("ocdbt.process_*")}
   assert parts >= {"ocdbt.process_0", "ocdbt.process_1"}  # both wrote
+  loaded = [nnx.state(load_model(x).model) for x in (address, here)]
+  assert bits(nnx.to_pure_dict(loaded[0])) == bits(nnx.to_pure_dict(loaded[1]))
   for workdir, out in ((address, "a"), (here, "b")):
     flags = [f"--workdir={workdir}", f"--out={tmp_path / out}"]
     assert convert.main(["export", "--format=bundle", *flags]) == 0
