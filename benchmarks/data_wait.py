@@ -90,21 +90,24 @@ def play(
     speed: questions a second.
     seconds: how long it is measured; a start is not.
   """
-  device = Device()
-  for _ in range(2):
-    device.give(count_questions(next(batches)) / speed)
-  start, cpu = time.monotonic(), time.process_time()
-  questions, idled = 0, 0.0
-  while time.monotonic() - start < seconds:
+  device, questions, idled = Device(), 0, 0.0
+  start = done = None
+  given = count_questions(next(batches))
+  device.give(given / speed)
+  while start is None or done - start < seconds:
     with idle.wait(device) as waited:
       batch = next(batches)
-    idled += waited.idle
     found = count_questions(batch)
-    done = device.give(found / speed)
-    questions += found
     # Training reads the metrics of the step before, and so waits for it.
+    done = device.give(found / speed)
     time.sleep(max(0.0, done - time.monotonic()))
-  took = time.monotonic() - start
+    if start is None:
+      start, cpu = done, time.process_time()
+    else:
+      questions += given
+      idled += waited.idle
+    given = found
+  took = done - start
   return Measured(
     speed, questions / took, idled / took, (time.process_time() - cpu) / took
   )

@@ -38,8 +38,7 @@ def test_the_device_takes_one_step_after_the_other(monkeypatch):
 def test_steps_are_counted_and_never_faster_than_the_device():
   found = data_wait.play(batches(), 1000, 0.2)
   assert 0 <= found.wait <= 1 and found.cores > 0
-  # Two steps may be under way when the clock stops.
-  assert 0 < found.reached <= 1000 * (1 + 2 * 0.005 / 0.2)
+  assert 0 < found.reached <= 1000 * (1 + 1e-9)  # rounding of times
   assert found.line().startswith("| 1000 | ")
 
 
