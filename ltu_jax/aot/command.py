@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import sys
 
 import jax
@@ -90,11 +89,7 @@ def run(argv: list[str], values: flags.FlagValues) -> None:
     raise config_flag.FlagError(
       "--topology is missing, such as --topology=v5e:4x4 (or --table=7b,13b)"
     )
-  # The compiler is to look for no TPU, and nothing runs on one: so others may
-  # compile at the same time.
   jax.config.update("jax_platforms", "cpu")
-  os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-  os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
   if values.table:
     print_table(values)
   else:

@@ -12,6 +12,7 @@ center's network of v4 and tpu7x is from there.
 
 import dataclasses
 import math
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -172,6 +173,10 @@ def devices(topology: Topology) -> Sequence[jax.Device]:
   if topology.slices > 1:
     options["num_slices"] = topology.slices
   name = f"{topology.name}:{'x'.join(map(str, topology.shape))}"
+  # The compiler is to look for no TPU, and nothing runs on one: so others may
+  # compile at the same time.
+  os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+  os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
   try:
     found = topologies.get_topology_desc(
       platform="tpu", topology_name=name, **options

@@ -37,8 +37,7 @@ def test_marks_of_what_is_hidden():
 
 # A scan over layers whose weights are cut over four chips, as ours are.
 PROGRAM = """
-import os, sys
-os.environ |= {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
+import sys
 import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec

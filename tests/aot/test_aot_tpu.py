@@ -96,8 +96,6 @@ def test_a_shape_that_does_not_exist_is_one_line():
 
 
 OUT_OF_MEMORY = """
-import os
-os.environ |= {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
 from configs import published
 from ltu_jax.aot import compile, plans, topologies
 config = published.get_config("7b", stages=(4,))
