@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 import jax
 
 from ltu_jax import processes
+from ltu_jax.bucket_scratch import shown
 
 FOLDER = "profile"
 """Where the traces are in a run's folder."""
@@ -121,11 +122,14 @@ class Profile:
     try:
       jax.profiler.stop_trace()
       out = self._write(scratch)
-      self._say(f"traced {self._session}: look at it with xprof --logdir={out}")
+      self._say(
+        f"traced {self._session}: look at it with xprof --logdir={shown(out)}"
+      )
     except OSError as error:
       # A trace is no reason to end a run.
       print(
-        f"{self._folder}: the trace cannot be written ({error.strerror})",
+        f"{shown(self._folder)}: the trace cannot be written"
+        f" ({error.strerror})",
         file=sys.stderr,
         flush=True,
       )
