@@ -1,4 +1,4 @@
-"""Fourteen stories: every kind of fault, nothing lost."""
+"""Twelve stories: every kind of fault, nothing lost."""
 
 import pytest
 
@@ -6,8 +6,8 @@ from tests.chaos import faults
 from tests.chaos.__main__ import play_all, table
 from tests.chaos.story import choose
 
-_STORIES = 14
-"""The fewest, by seed, that have every fault."""
+_SEEDS = (*range(11), 13)
+"""The first stories that have every fault; 11 and 12 add none."""
 
 
 def test_a_few_stories_have_every_fault():
@@ -25,7 +25,7 @@ def test_a_few_stories_have_every_fault():
 def test_nothing_is_lost(tmp_path):
   # One at a time: another slow test runs beside it. The command's stories
   # have up to three broken starts in a row.
-  told = play_all(range(_STORIES), tmp_path, jobs=1, most=1)
+  told = play_all(_SEEDS, tmp_path, jobs=1, most=1)
   print(table(told))
-  assert len(told) == _STORIES
+  assert len(told) == len(_SEEDS)
   assert not [story for story in told if story.lost]
