@@ -12,11 +12,7 @@ _SEEDS = (*range(11), 13)
 
 def test_a_few_stories_have_every_fault():
   names = {
-    f.__name__
-    for seed in range(_STORIES)
-    for p in choose(seed, 1)
-    for f in p
-    if f
+    f.__name__ for seed in _SEEDS for p in choose(seed, 1) for f in p if f
   }
   assert names == {f.__name__ for f in (*faults.STARTS, *faults.BETWEEN)}
 
