@@ -119,7 +119,7 @@ def outcome(
   lengths: text_lengths.TextLengths,
 ) -> Outcome:
   """Lays out an epoch, and counts."""
-  max_tokens = stage.max_tokens or config.data.max_tokens
+  max_tokens = config_lib.max_tokens(config, stage)
   data, start = way.data(config.data), time.process_time()
   made = layout.make(source.index, lengths, data, max_tokens, config.seed)
   if made.buckets is None:
@@ -200,7 +200,7 @@ def main() -> None:
   longer = np.minimum(found.lengths * args.stretch, text_lengths.MOST)
   found = text_lengths.TextLengths(source.index, longer.astype(np.uint16))
   part = supply.questions(source, stage)
-  max_tokens = stage.max_tokens or config.data.max_tokens
+  max_tokens = config_lib.max_tokens(config, stage)
   tokens = text_lengths.tokens(found.of(part.index), max_tokens)
   per_clip = np.unique(part.index.clip, return_counts=True)[1]
   print(
