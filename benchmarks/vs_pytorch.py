@@ -125,6 +125,7 @@ def our_rows(
   """
   used = int((batch["tokens"] > 0).sum(1)[0])  # each question's
   rows, taken = len(batch["tokens"]) // per_row, per_row * used
+  # Ids are cut into rows; what is the same in all of them is repeated.
   row = lambda x: np.pad(
     np.resize(x, (rows, taken)).astype(np.int32), ((0, 0), (0, room - taken))
   )
